@@ -1,0 +1,103 @@
+//! Something changed: go and get it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use inlet_schemas::{BlobRef, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::IntakeError;
+use crate::io::{Http, HttpFault, HttpRequest};
+use crate::raw::RawEvent;
+
+/// An order to fetch something with the instance's credentials; carried by `inlet.fetches`, so it holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchOrder {
+    /// Orders with the same id (within an instance) are for the same thing and coalesce.
+    pub id: String,
+    /// What sort of thing, in the connector's words (`media`, `lead`).
+    pub kind: String,
+    /// What the connector needs to fetch it and to say afterwards what it belongs to.
+    pub params: Value,
+    /// When the provider stops giving it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Carries out orders. What comes back enters the line as raw events of wire [`crate::Wire::Fetched`].
+#[async_trait]
+pub trait Fetch: Send + Sync {
+    /// `Retry` = the driver tries again until the order expires; any other error, or expiry, makes the driver call
+    /// [`Fetch::failed`].
+    async fn fetch(&self, order: &FetchOrder, io: &FetchIo) -> Result<Vec<RawEvent>, IntakeError>;
+
+    /// The raw event that says that the order was given up, for `attachment.failed`; usually [`FetchedMedia::failed`].
+    fn failed(&self, order: &FetchOrder, reason: &str, now: Timestamp) -> RawEvent;
+}
+
+/// Stores what a fetch downloads.
+#[async_trait]
+pub trait Download: Send + Sync {
+    /// Streams the answer into the blob store under a cap in bytes; nothing of a failed download stays.
+    async fn download(&self, request: HttpRequest) -> Result<Downloaded, HttpFault>;
+}
+
+/// An answer whose body is in the blob store.
+#[derive(Clone, Debug)]
+pub struct Downloaded {
+    pub status: u16,
+    /// Media type that the server declared, without parameters.
+    pub media_type: Option<String>,
+    /// Media type recognised from the first bytes.
+    pub sniffed: Option<String>,
+    pub retry_after: Option<std::time::Duration>,
+    /// Only for a 2xx.
+    pub blob: Option<BlobRef>,
+}
+
+/// What a fetch may do.
+#[derive(Clone)]
+pub struct FetchIo {
+    pub http: Arc<dyn Http>,
+    pub download: Arc<dyn Download>,
+    pub now: Timestamp,
+}
+
+/// What came of an order for media: the body of a raw event of wire `Fetched`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedMedia {
+    pub order: FetchOrder,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobRef>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sniffed: Option<String>,
+    /// Why there is no blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+impl FetchedMedia {
+    pub fn stored(order: &FetchOrder, downloaded: Downloaded) -> Self {
+        Self {
+            order: order.clone(),
+            blob: downloaded.blob,
+            media_type: downloaded.media_type,
+            sniffed: downloaded.sniffed,
+            failure: None,
+        }
+    }
+
+    pub fn failed(order: &FetchOrder, reason: &str) -> Self {
+        Self { order: order.clone(), blob: None, media_type: None, sniffed: None, failure: Some(reason.to_owned()) }
+    }
+
+    /// As an input for the line.
+    pub fn into_raw(self, now: Timestamp) -> RawEvent {
+        // Serialising plain data to JSON cannot fail; a null would be dead-lettered, not lost.
+        let body = serde_json::to_vec(&self).unwrap_or_else(|_| b"null".to_vec());
+        RawEvent::new(crate::raw::Wire::Fetched, body, now)
+    }
+}

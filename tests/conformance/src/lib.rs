@@ -1,0 +1,1 @@
+//! The laws that every connector obeys, run over its fixtures.
