@@ -1,1 +1,4 @@
-//! gateway
+//! Inlet, the gateway.
+
+pub mod delivery;
+pub mod pipeline;
