@@ -12,6 +12,8 @@
 //!
 //! `fixtures/defaults.toml` may hold the same keys as `case.toml`; a case's own win (tables are merged).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use include_dir::Dir;
 use inlet_schemas::Timestamp;
@@ -54,6 +56,66 @@ pub struct CaseFile {
     /// `attachment`, `thread_reply`, `edit`, `delete`, `own_echo`, `unknown_type`, `batch`, `malformed`).
     #[serde(default)]
     pub covers: Vec<String>,
+    /// What the proof of origin of an `input.http` is made of.
+    #[serde(default)]
+    pub admission: Proof,
+    /// The answer to each outcome, with a line that says why: `safe`, `dead_lettered`, `not_safe_now`, `too_large`,
+    /// `over_rate`, `refused` (a wrong signature).
+    #[serde(default)]
+    pub reply: BTreeMap<String, ExpectedReply>,
+    /// Tokens within the input, besides those in `config`, that `redact` must mask and no event may hold.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// Header lines that the provider adds or changes when it sends the same again.
+    #[serde(default)]
+    pub redelivery: BTreeMap<String, String>,
+    /// JSON pointer of the array whose items are a batch: each has an outcome of its own.
+    #[serde(default)]
+    pub batch: Option<String>,
+    /// How many items a batch holds that is not a JSON array.
+    #[serde(default)]
+    pub items: Option<usize>,
+}
+
+/// What a changed, old or stolen request is told by. Whatever the scheme does not protect needs a reason.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proof {
+    /// Headers without which, doubled, or with a byte changed the request is refused.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Query parameters of that sort.
+    #[serde(default)]
+    pub query: Vec<String>,
+    /// Form or top-level JSON fields of that sort.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Any changed byte of the body is refused.
+    #[serde(default)]
+    pub body: bool,
+    /// Another path or query is refused.
+    #[serde(default)]
+    pub url: bool,
+    /// The proof is refused when it is older, or further in the future, than this.
+    #[serde(default)]
+    pub window_seconds: Option<u64>,
+    /// Why the body is not covered.
+    #[serde(default)]
+    pub no_body: Option<String>,
+    /// Why the proof does not age.
+    #[serde(default)]
+    pub no_window: Option<String>,
+    /// Why there is no second secret while one is rotated.
+    #[serde(default)]
+    pub no_rotation: Option<String>,
+}
+
+/// A status and its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedReply {
+    pub status: u16,
+    pub why: String,
 }
 
 /// Expected admission.
