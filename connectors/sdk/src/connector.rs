@@ -127,6 +127,8 @@ pub struct Assets {
 #[macro_export]
 macro_rules! assets {
     () => {{
+        // What `include_dir!` expands to names its crate, which callers need not depend on.
+        use $crate::include_dir;
         static FIXTURES: $crate::include_dir::Dir<'static> =
             $crate::include_dir::include_dir!("$CARGO_MANIFEST_DIR/fixtures");
         $crate::Assets {

@@ -1,0 +1,241 @@
+//! Messages that come in, and what became of those that went out.
+
+use connector_sdk::schemas::{
+    Actor, Attachment, Channel, Conversation, ConversationType, Event, FetchState, KeyBasis, Kind, Location, Part,
+    Recipient, Role, Target,
+};
+use connector_sdk::{Draft, Parsed, text};
+
+use super::address::Address;
+use super::{Context, media};
+use crate::id;
+
+/// Parameters that have a field of their own, whatever the callback.
+const ENVELOPE: &[&str] = &["MessageSid", "SmsSid", "SmsMessageSid", "AccountSid", "From", "To"];
+/// Parameters of an incoming message that have a field of their own.
+const CONTENT: &[&str] = &[
+    "Body",
+    "SmsStatus",
+    "MessageStatus",
+    "ProfileName",
+    "WaId",
+    "ExternalUserId",
+    "ButtonText",
+    "ButtonPayload",
+    "ListId",
+    "ListTitle",
+    "Latitude",
+    "Longitude",
+    "Address",
+    "Label",
+    "OriginalRepliedMessageSid",
+];
+/// Most media that a message can have; a hostile count is not believed beyond it.
+const MEDIA_MAX: u64 = 50;
+
+/// A callback with a message SID: input by its status, or a receipt.
+pub fn parse(cx: &Context<'_>) -> Parsed {
+    let params = cx.params;
+    let sids = ["MessageSid", "SmsMessageSid", "SmsSid"];
+    let Some(sid) = sids.iter().find_map(|name| params.get(name)) else { return Context::missing("MessageSid") };
+    // A read receipt of a chat channel says so in EventType beside the status.
+    let read = params.get("EventType").is_some_and(|event| event.eq_ignore_ascii_case("READ"));
+    let status = params.get("MessageStatus").or_else(|| params.get("SmsStatus"));
+    match status {
+        _ if read => receipt(cx, sid, Kind::ReceiptRead, "read"),
+        Some("received" | "receiving") => incoming(cx, sid),
+        None if params.has("Body") || params.has("NumMedia") => incoming(cx, sid),
+        Some("delivered") => receipt(cx, sid, Kind::ReceiptDelivered, "delivered"),
+        Some("read") => receipt(cx, sid, Kind::ReceiptRead, "read"),
+        Some(status @ ("failed" | "undelivered")) => receipt(cx, sid, Kind::ReceiptFailed, status),
+        Some(status @ ("accepted" | "scheduled" | "queued" | "sending" | "sent" | "canceled")) => {
+            Parsed::skip(format!("MessageStatus:{status}"), "an intermediate status: nothing has reached the customer")
+        }
+        Some(status) => cx.unsupported(&format!("MessageStatus:{status}")),
+        None => cx.unsupported("message"),
+    }
+}
+
+fn incoming(cx: &Context<'_>, sid: &str) -> Parsed {
+    let params = cx.params;
+    let Some(from) = params.get("From") else { return Context::missing("From") };
+    let Some(to) = params.get("To") else { return Context::missing("To") };
+    let (from, to) = (Address::of(from), Address::of(to));
+    let pressed = params.get("ButtonPayload").is_some() || params.get("ButtonText").is_some();
+    let chosen = params.get("ListId").is_some() || params.get("ListTitle").is_some();
+    let kind = if pressed || chosen { Kind::Postback } else { Kind::MessageCreated };
+
+    let media = media_params(cx);
+    let names: Vec<String> = media.iter().flat_map(|m| [m.url_name.clone(), m.type_name.clone()]).collect();
+    let used: Vec<&str> = ENVELOPE.iter().chain(CONTENT).copied().chain(names.iter().map(String::as_str)).collect();
+    let mut event = cx.event(kind, from.channel(), "received", &used);
+    event.provenance.message_ids = vec![sid.to_owned()];
+    event.conversation = chat(from, to, to);
+    event.sender = Some(sender(cx, from));
+    event.recipients = vec![Recipient { role: Role::To, actor: Actor::new(vec![to.identity()]) }];
+
+    content(cx, &mut event);
+    event.conversation.in_reply_to = params.get("OriginalRepliedMessageSid").map(str::to_owned);
+    if event.kind == Kind::Postback {
+        event.target = event.conversation.in_reply_to.clone().map(Target::message);
+    }
+    let mut draft = Draft::new(id::message(sid), event);
+    let fetches = attach(cx, &mut draft.event, media);
+    Parsed { events: vec![draft], fetches, ..Parsed::default() }
+}
+
+fn sender(cx: &Context<'_>, from: Address<'_>) -> Actor {
+    let mut identities = vec![from.identity()];
+    for (name, scheme) in [("WaId", "whatsapp_id"), ("ExternalUserId", "whatsapp_user_id")] {
+        if let Some(value) = cx.params.get(name) {
+            let identity = connector_sdk::schemas::Identity::by_provider(scheme, value);
+            if !identities.contains(&identity) {
+                identities.push(identity);
+            }
+        }
+    }
+    Actor::new(identities).named(cx.params.get("ProfileName").map(text::one_line))
+}
+
+/// Text and the parts that a chat channel adds to it.
+fn content(cx: &Context<'_>, event: &mut Event) {
+    let params = cx.params;
+    if let Some(body) = params.get("Body") {
+        let clean = text::clean(body);
+        event.provenance.sanitized = clean != body;
+        event.content.push(Part::plain(clean.clone()));
+        event.text = Some(clean.into_owned());
+    }
+    let own = |name: &str| params.get(name).map(str::to_owned);
+    if params.get("ButtonText").is_some() || params.get("ButtonPayload").is_some() {
+        event.content.push(Part::Interactive {
+            action: "button".to_owned(),
+            id: None,
+            title: own("ButtonText"),
+            payload: own("ButtonPayload"),
+        });
+    }
+    if params.get("ListId").is_some() || params.get("ListTitle").is_some() {
+        event.content.push(Part::Interactive {
+            action: "list".to_owned(),
+            id: own("ListId"),
+            title: own("ListTitle"),
+            payload: None,
+        });
+    }
+    // STOP, START and HELP are answered by Twilio itself; the consumer learns that the customer may not be written to.
+    if let Some(keyword) = params.get("OptOutType") {
+        event.content.push(Part::Interactive {
+            action: "command".to_owned(),
+            id: Some(keyword.to_owned()),
+            title: own("Body"),
+            payload: None,
+        });
+    }
+    location(cx, event);
+}
+
+fn location(cx: &Context<'_>, event: &mut Event) {
+    let params = cx.params;
+    let degrees = |name: &str, limit: f64| {
+        params.get(name)?.parse::<f64>().ok().filter(|degrees| degrees.is_finite() && degrees.abs() <= limit)
+    };
+    match (degrees("Latitude", 90.0), degrees("Longitude", 180.0)) {
+        (Some(latitude), Some(longitude)) => event.content.push(Part::Location(Location {
+            latitude,
+            longitude,
+            name: params.get("Label").map(str::to_owned),
+            address: params.get("Address").map(str::to_owned),
+            live: None,
+        })),
+        // What is no place on earth stays readable as it came.
+        _ => {
+            for name in ["Latitude", "Longitude", "Address", "Label"] {
+                if let Some(value) = params.raw(name) {
+                    let data = event.provider_data.get_or_insert_with(|| serde_json::json!({}));
+                    data[name] = value.into();
+                }
+            }
+        }
+    }
+}
+
+/// One `MediaUrlN` with its `MediaContentTypeN`.
+struct Media<'a> {
+    index: u64,
+    url_name: String,
+    type_name: String,
+    url: &'a str,
+    media_type: Option<&'a str>,
+}
+
+fn media_params<'a>(cx: &Context<'a>) -> Vec<Media<'a>> {
+    // NumMedia is what the sender counts; the URLs that are there are what can be fetched.
+    (0..MEDIA_MAX)
+        .filter_map(|index| {
+            let (url_name, type_name) = (format!("MediaUrl{index}"), format!("MediaContentType{index}"));
+            let url = cx.params.get(&url_name)?;
+            let media_type = cx.params.get(&type_name);
+            Some(Media { index, url_name, type_name, url, media_type })
+        })
+        .collect()
+}
+
+fn attach(cx: &Context<'_>, event: &mut Event, media: Vec<Media<'_>>) -> Vec<connector_sdk::FetchOrder> {
+    let mut orders = Vec::new();
+    for Media { index, url, media_type, .. } in media {
+        let last = url.rsplit('/').next().filter(|last| last.starts_with("ME"));
+        let mut attachment =
+            Attachment::new(last.map_or_else(|| index.to_string(), str::to_owned), FetchState::Pending);
+        attachment.media_type = media_type.map(str::to_owned);
+        attachment.provider_url = Some(url.to_owned());
+        orders.push(media::order(event, &attachment, url, cx.raw));
+        event.content.push(Part::Media {
+            attachment_id: attachment.id.clone(),
+            media: media_word(media_type).to_owned(),
+            caption: None,
+            duration_seconds: None,
+        });
+        event.attachments.push(attachment);
+    }
+    orders
+}
+
+fn media_word(media_type: Option<&str>) -> &'static str {
+    match media_type.and_then(|media_type| media_type.split('/').next()) {
+        Some("image") => "image",
+        Some("audio") => "audio",
+        Some("video") => "video",
+        _ => "document",
+    }
+}
+
+/// `delivered`, `read`, `undelivered` or `failed`: about a message that the business sent.
+fn receipt(cx: &Context<'_>, sid: &str, kind: Kind, status: &str) -> Parsed {
+    let params = cx.params;
+    let (from, to) = (params.get("From").map(Address::of), params.get("To").map(Address::of));
+    let channel = to.or(from).map_or(Channel::Sms, |address| address.channel());
+    let mut event = cx.event(kind, channel, status, ENVELOPE);
+    event.provenance.message_ids = vec![sid.to_owned()];
+    event.target = Some(Target::message(sid));
+    event.conversation = match (from, to) {
+        (Some(from), Some(to)) => chat(from, to, from),
+        // Before a messaging service has picked a number there is only the customer's.
+        (_, Some(one)) | (Some(one), _) => {
+            Conversation::new(KeyBasis::Sender, one.whole).of_type(ConversationType::Direct)
+        }
+        (None, None) => Conversation::new(KeyBasis::Event, ""),
+    };
+    // The customer's side reports: the receipt comes from whom the message went to.
+    event.sender = to.map(|to| Actor::new(vec![to.identity()]));
+    event.recipients =
+        from.map(|from| Recipient { role: Role::To, actor: Actor::new(vec![from.identity()]) }).into_iter().collect();
+    Parsed::one(Draft::new(id::receipt(sid, status), event))
+}
+
+/// Twilio has no conversation id here: the two addresses are the chat.
+fn chat(one: Address<'_>, other: Address<'_>, business: Address<'_>) -> Conversation {
+    let mut conversation = Conversation::new(KeyBasis::Sender, id::chat(one.whole, other.whole));
+    conversation.channel_id = Some(business.whole.to_owned());
+    conversation.of_type(ConversationType::Direct)
+}
