@@ -6,8 +6,10 @@
 
 pub mod cache;
 pub mod consume;
+pub mod corpus;
 pub mod gateway;
 pub mod http_client;
+pub mod judge;
 pub mod mail;
 pub mod ports;
 pub mod process;
