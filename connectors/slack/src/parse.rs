@@ -1,0 +1,179 @@
+//! From a request to events: which of Slack's forms it is, and who acted.
+
+use connector_sdk::schemas::{Direction, Event as Unified, Kind, Timestamp};
+use connector_sdk::{Draft, EventKey, Parse, Parsed, RawEvent, Wire, json, key};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::wire::{Envelope, Event};
+use crate::{Slack, events, files, interact, redact, webhook};
+
+pub(crate) const PROVIDER: &str = "slack";
+const PARSER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+const RETRY_NUMBER: &str = "x-slack-retry-num";
+
+impl Parse for Slack {
+    fn parse(&self, raw: &RawEvent) -> Parsed {
+        match raw.wire {
+            Wire::Http if webhook::is_form(&raw.headers) => interact::form(self, raw),
+            Wire::Http | Wire::Json => self.events_api(raw),
+            Wire::Fetched => files::fetched(raw),
+            Wire::Mail | Wire::Frames => Parsed::reject("unexpected_wire", "Slack speaks JSON and forms"),
+        }
+    }
+
+    fn redact(&self, raw: &RawEvent) -> RawEvent {
+        redact::input(raw)
+    }
+}
+
+impl Slack {
+    /// Straight into the typed form; only a body with illegal bytes or escapes goes the long way.
+    fn events_api(&self, raw: &RawEvent) -> Parsed {
+        if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&raw.body) {
+            return self.envelope(envelope, raw, false);
+        }
+        match json::parse(&raw.body) {
+            Err(rejected) => Parsed { rejected: vec![rejected], ..Parsed::default() },
+            Ok(document) => match Envelope::deserialize(document.value) {
+                Ok(envelope) => self.envelope(envelope, raw, document.sanitized),
+                Err(_) => Parsed::reject("unexpected_shape", "body is no object with an `event` object in it"),
+            },
+        }
+    }
+
+    fn envelope(&self, mut envelope: Envelope<'_>, raw: &RawEvent, sanitized: bool) -> Parsed {
+        let Some(kind) = envelope.kind.take() else {
+            return Parsed::reject("missing_field", "body has no `type`");
+        };
+        if kind == "url_verification" {
+            return Parsed::skip("url_verification", "a handshake, answered when it came");
+        }
+        let Some(account) = account(&envelope) else {
+            return Parsed::reject("missing_field", "body names no `team_id`");
+        };
+        let event_time = envelope.rest.get("event_time").and_then(Value::as_i64);
+        let cx = Cx {
+            raw,
+            account: &account,
+            event_id: envelope.event_id.as_deref(),
+            happened: event_time.and_then(Timestamp::from_unix_seconds).unwrap_or(raw.received_at),
+            envelope: envelope.rest,
+            sanitized,
+        };
+        match (&*kind, envelope.event) {
+            ("event_callback", Some(event)) => events::event(self, cx, event),
+            ("event_callback", None) => Parsed::reject("missing_field", "event_callback has no `event`"),
+            ("app_rate_limited", _) => events::rate_limited(cx),
+            (other, _) => unsupported(cx, other, ""),
+        }
+    }
+
+    /// Whether the business itself acted: the app (by the envelope's word) or a configured id.
+    pub(crate) fn is_own(&self, envelope: &Map<String, Value>, actor: &Event<'_>) -> bool {
+        let app = actor.app_id.as_deref().or_else(|| actor.rest.get("bot_profile")?.get("app_id")?.as_str());
+        let listed = |id: Option<&str>| id.is_some_and(|id| self.own_ids.iter().any(|own| own == id));
+        if listed(app) || listed(actor.user.as_deref()) || listed(actor.bot_id.as_deref()) {
+            return true;
+        }
+        let this_app = envelope.get("api_app_id").and_then(Value::as_str);
+        if app.is_some() && app == this_app {
+            return true;
+        }
+        let installs = envelope.get("authorizations").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        installs.iter().any(|install| {
+            install.get("is_bot") == Some(&Value::Bool(true))
+                && install.get("user_id").and_then(Value::as_str) == actor.user.as_deref()
+                && actor.user.is_some()
+        })
+    }
+}
+
+/// The workspace; for installs on a whole organisation the organisation, where no workspace is named.
+fn account(envelope: &Envelope<'_>) -> Option<String> {
+    let named = |name: &str| envelope.rest.get(name).and_then(Value::as_str);
+    let team = envelope.team_id.as_deref().or_else(|| named("context_team_id")).or_else(|| named("enterprise_id"));
+    team.filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+/// What every event of one input shares.
+pub(crate) struct Cx<'a> {
+    pub raw: &'a RawEvent,
+    pub account: &'a str,
+    pub event_id: Option<&'a str>,
+    /// By the envelope's clock, in whole seconds.
+    pub happened: Timestamp,
+    /// The envelope's further fields.
+    pub envelope: Map<String, Value>,
+    pub sanitized: bool,
+}
+
+impl Cx<'_> {
+    /// An event with the envelope's share of it.
+    pub fn event(&self, kind: Kind, at: Option<&str>, provider_type: &str) -> Unified {
+        let at = at.and_then(Timestamp::from_unix_decimal).unwrap_or(self.happened);
+        let mut event = Unified::new(kind, connector_sdk::schemas::Channel::Chat, PROVIDER, self.account, at);
+        event.provenance.provider_event_id = self.event_id.map(str::to_owned);
+        event.provenance.provider_type = Some(provider_type.to_owned());
+        stamp_input(&mut event, self.raw, self.sanitized);
+        event
+    }
+
+    /// Slack's id of the event; where it gave none, one of the bytes.
+    pub fn key(&self) -> EventKey {
+        EventKey::new(self.event_id.map_or_else(|| key::content_key(&[&self.raw.body]), str::to_owned))
+    }
+
+    /// Ends an event: what has no field of its own is kept beside it.
+    pub fn draft(self, key: EventKey, mut event: Unified, rest: Map<String, Value>) -> Draft {
+        let mut data = Map::with_capacity(2);
+        if !rest.is_empty() {
+            data.insert("event".to_owned(), Value::Object(rest));
+        }
+        if !self.envelope.is_empty() {
+            data.insert("envelope".to_owned(), Value::Object(self.envelope));
+        }
+        event.provider_data = Some(Value::Object(data));
+        Draft::new(key, event)
+    }
+}
+
+/// How the input came.
+pub(crate) fn stamp_input(event: &mut Unified, raw: &RawEvent, sanitized: bool) {
+    event.provenance.parser_version = Some(PARSER.to_owned());
+    event.provenance.sanitized = sanitized;
+    if raw.wire == Wire::Http {
+        event.provenance.verified_by = Some("hmac-sha256".to_owned());
+        event.provenance.redelivery = raw.headers.get(RETRY_NUMBER).and_then(|number| number.trim().parse().ok());
+    }
+}
+
+/// Direction of what this actor did.
+pub(crate) fn direction(slack: &Slack, envelope: &Map<String, Value>, actor: &Event<'_>) -> Direction {
+    match actor.user.as_deref() {
+        _ if slack.is_own(envelope, actor) => Direction::OutboundEcho,
+        // Slack itself.
+        Some("USLACK" | "USLACKBOT") => Direction::Internal,
+        _ => Direction::Inbound,
+    }
+}
+
+/// A type that is not modelled, whole: the `event`, or the body where the outer type is the unknown one.
+pub(crate) fn unsupported(cx: Cx<'_>, kind: &str, subtype: &str) -> Parsed {
+    let mut raw = json::parse(&cx.raw.body).map(|document| document.value).unwrap_or(Value::Null);
+    redact::mask(&mut raw);
+    let event = if cx.event_id.is_some() { raw.get_mut("event").map(Value::take) } else { None };
+    let name = if subtype.is_empty() { kind.to_owned() } else { format!("{kind}/{subtype}") };
+    let mut draft = Draft::unsupported(
+        cx.key(),
+        connector_sdk::schemas::Channel::Chat,
+        PROVIDER,
+        cx.account,
+        cx.happened,
+        name.clone(),
+        event.unwrap_or(raw),
+    );
+    draft.event.provenance = cx.event(Kind::Unsupported, None, &name).provenance;
+    let (key, event) = (draft.key, draft.event);
+    Parsed::one(cx.draft(key, event, Map::new()))
+}
