@@ -1,11 +1,20 @@
 //! Delivery to Kafka: two lanes, one settle rule.
 //!
-//! * `push`: the plain idempotent producer for webhooks and ephemeral sessions: at least once, repeats recognised.
+//! * [`push`]: the plain idempotent producer for webhooks and ephemeral sessions: at least once, repeats recognised.
 //! * [`replay`]: one transactional producer per owned shard: the events and the cursor commit together, exactly once.
 //!
 //! Whoever calls hears `Ok` only when every in-sync replica has the records.
 
+pub mod embedded;
+mod link;
+pub mod push;
 pub mod replay;
+mod sections;
+pub mod settings;
+mod topic_settings;
+mod verdict;
+
+pub use link::LinkState;
 
 use async_trait::async_trait;
 
@@ -17,7 +26,8 @@ pub enum PublishError {
     /// Kafka does not confirm now; the same records may be sent again later.
     #[error("Kafka does not confirm: {0}")]
     Unavailable(String),
-    /// Kafka will never take this record (size, invalid timestamp, authorisation for good): a dead letter.
+    /// Kafka will never take this record (its size, its timestamp): a dead letter. Missing topics and rights are
+    /// `Unavailable`: people repair them, and then the same record is taken.
     #[error("Kafka refuses record {index}: {reason}")]
     Refused { index: usize, reason: String },
 }

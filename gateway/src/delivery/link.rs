@@ -1,0 +1,153 @@
+//! Whether Kafka can be reached, as one client sees it: for metrics and `/api/status`.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use connector_sdk::Timestamp;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+
+use crate::clock::now;
+
+/// What is known about the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    Up { since: Timestamp },
+    Down { since: Timestamp, reason: String },
+}
+
+impl LinkState {
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up { .. })
+    }
+}
+
+/// A connection's state, cheap to confirm on the hot path.
+pub(super) struct Link {
+    up: AtomicBool,
+    state: Mutex<LinkState>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Link {
+    pub fn new() -> Self {
+        let state = LinkState::Down { since: now(), reason: "not connected yet".to_owned() };
+        Self { up: AtomicBool::new(false), state: Mutex::new(state), last_error: Mutex::new(None) }
+    }
+
+    pub fn state(&self) -> LinkState {
+        lock(&self.state).clone()
+    }
+
+    /// Something was confirmed.
+    pub fn confirm(&self) {
+        if !self.up.load(Ordering::Relaxed) {
+            self.set_up();
+        }
+    }
+
+    fn set_up(&self) {
+        let mut state = lock(&self.state);
+        self.up.store(true, Ordering::Relaxed);
+        *lock(&self.last_error) = None;
+        if !state.is_up() {
+            tracing::info!("Kafka is reachable");
+            *state = LinkState::Up { since: now() };
+        }
+    }
+
+    pub fn set_down(&self, reason: String) {
+        let mut state = lock(&self.state);
+        self.up.store(false, Ordering::Relaxed);
+        match &mut *state {
+            LinkState::Down { reason: known, .. } => *known = reason,
+            LinkState::Up { .. } => {
+                tracing::warn!(%reason, "Kafka is not reachable");
+                *state = LinkState::Down { since: now(), reason };
+            }
+        }
+    }
+
+    /// An error of one connection: a reason, should all of them be down.
+    pub fn note(&self, error: &KafkaError, text: &str) {
+        if matches!(error, KafkaError::Global(RDKafkaErrorCode::AllBrokersDown)) {
+            let reason = lock(&self.last_error).clone().unwrap_or_else(|| text.to_owned());
+            self.set_down(reason);
+        } else {
+            *lock(&self.last_error) = Some(text.to_owned());
+        }
+    }
+
+    /// From librdkafka's statistics: no broker is connected, and an error says why.
+    pub fn observe(&self, any_up: bool) {
+        if any_up {
+            self.confirm();
+        } else if let Some(reason) = lock(&self.last_error).clone() {
+            self.set_down(reason);
+        }
+    }
+}
+
+/// The context of clients that have nothing to report beyond their own calls. Their log lines are for debugging: an
+/// outage would repeat them by the thousand.
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, reason);
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+impl ProducerContext for Quiet {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(target: "librdkafka", facility, text);
+        }
+        _ => tracing::debug!(target: "librdkafka", facility, text),
+    }
+}
+
+/// A panic while one of these was held left nothing half done: they hold plain values.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn down_needs_a_reason_and_up_forgets_it() {
+        let link = Link::new();
+        assert!(!link.state().is_up());
+        link.observe(true);
+        assert!(link.state().is_up());
+        link.observe(false);
+        assert!(link.state().is_up(), "an idle connection that was closed is no outage");
+        link.note(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "connection refused");
+        assert!(link.state().is_up(), "one broker is not all of them");
+        link.note(&KafkaError::Global(RDKafkaErrorCode::AllBrokersDown), "1/1 brokers are down");
+        let LinkState::Down { reason, .. } = link.state() else { panic!("is down") };
+        assert_eq!(reason, "connection refused");
+        link.confirm();
+        assert!(link.state().is_up());
+        link.observe(false);
+        assert!(link.state().is_up(), "the old reason is forgotten");
+    }
+}

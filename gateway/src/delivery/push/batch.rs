@@ -1,0 +1,74 @@
+//! One call of `publish`: how many of its records are still unconfirmed, and who waits for that.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+
+use futures::task::AtomicWaker;
+
+use super::PublishError;
+
+/// Shared by the caller and the delivery reports of its records.
+pub(super) struct Batch {
+    unconfirmed: AtomicUsize,
+    failure: OnceLock<PublishError>,
+    waker: AtomicWaker,
+}
+
+/// Travels with one record through librdkafka and comes back with its report.
+pub(super) struct Report {
+    pub batch: Arc<Batch>,
+    pub index: usize,
+}
+
+impl Batch {
+    pub fn of(records: usize) -> Arc<Self> {
+        Arc::new(Self { unconfirmed: AtomicUsize::new(records), failure: OnceLock::new(), waker: AtomicWaker::new() })
+    }
+
+    /// `count` records have their verdict. The first failure is the one that the caller hears.
+    pub fn settle(&self, count: usize, failure: Option<PublishError>) {
+        if let Some(failure) = failure {
+            let _ = self.failure.set(failure);
+        }
+        if count > 0 && self.unconfirmed.fetch_sub(count, Ordering::AcqRel) == count {
+            self.waker.wake();
+        }
+    }
+
+    /// Waits until every record has its verdict.
+    pub async fn settled(&self) -> Result<(), PublishError> {
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.unconfirmed.load(Ordering::Acquire) == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        self.failure.get().cloned().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_for_the_last_report_and_tells_the_first_failure() {
+        let batch = Batch::of(3);
+        let waiting = tokio::spawn({
+            let batch = batch.clone();
+            async move { batch.settled().await }
+        });
+        batch.settle(1, None);
+        batch.settle(1, Some(PublishError::Unavailable("first".to_owned())));
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        batch.settle(1, Some(PublishError::Unavailable("second".to_owned())));
+        assert_eq!(waiting.await.expect("no panic"), Err(PublishError::Unavailable("first".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn an_empty_batch_is_settled() {
+        assert_eq!(Batch::of(0).settled().await, Ok(()));
+    }
+}

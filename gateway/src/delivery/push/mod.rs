@@ -1,0 +1,172 @@
+//! The push lane: one idempotent producer for webhooks and ephemeral sessions.
+//!
+//! A record is `Ok` when every in-sync replica has it. One that is not confirmed within the deadline is `Unavailable`:
+//! it may have arrived all the same, and is sent again with the same id (at least once, repeats recognised).
+//! Records enter librdkafka's queue in the caller's order; its idempotence keeps that order through retries.
+
+mod batch;
+mod context;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+use self::batch::{Batch, Report};
+use self::context::PushContext;
+pub use self::context::PushFigures;
+use super::link::{Link, LinkState};
+use super::settings::{KafkaSettings, SettingsError, Topics};
+use super::verdict::{self, Verdict};
+use super::{PublishError, Publisher};
+use crate::pipeline::record::Record;
+
+/// How long a record may wait for its confirmation, unless the caller says otherwise: below the three seconds after
+/// which the most impatient providers give a webhook up.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(2500);
+
+/// A producer that broke for good is replaced at most this often.
+const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often `flush` looks whether the queue is empty.
+const FLUSH_TICK: Duration = Duration::from_millis(10);
+
+type PushProducer = ThreadedProducer<PushContext>;
+
+/// The push lane on Kafka. Starts without Kafka too, and stays: records are `Unavailable` until it comes.
+pub struct KafkaPublisher {
+    config: ClientConfig,
+    topics: Topics,
+    max_record_bytes: usize,
+    link: Arc<Link>,
+    figures: Arc<PushFigures>,
+    broken: Arc<AtomicBool>,
+    producer: ArcSwap<PushProducer>,
+    replaced: Mutex<Instant>,
+}
+
+impl KafkaPublisher {
+    /// Makes the producer; connecting goes on in the background. Fails for settings that no Kafka could repair.
+    pub fn start(settings: &KafkaSettings, deadline: Duration) -> Result<Self, SettingsError> {
+        let config = settings.push(deadline)?;
+        let (link, figures, broken) = (Arc::new(Link::new()), Arc::default(), Arc::default());
+        let producer = make(&config, &link, &figures, &broken)?;
+        Ok(Self {
+            topics: settings.topics.clone(),
+            max_record_bytes: settings.max_message_bytes()?,
+            config,
+            link,
+            figures,
+            broken,
+            producer: ArcSwap::from_pointee(producer),
+            replaced: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// Whether Kafka is reachable, for status and metrics.
+    pub fn link(&self) -> LinkState {
+        self.link.state()
+    }
+
+    /// Counters, for metrics.
+    pub fn figures(&self) -> &PushFigures {
+        &self.figures
+    }
+
+    /// Records whose verdict is still to come.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.producer.load().in_flight_count()).unwrap_or(0)
+    }
+
+    /// Waits until every record has its verdict, at most `limit`; says whether that was reached.
+    pub async fn flush(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while self.in_flight() > 0 {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(FLUSH_TICK).await;
+        }
+        true
+    }
+
+    /// Puts all records into the queue, or says which one is too large before any is sent.
+    fn enqueue(&self, records: &[Record]) -> Result<Arc<Batch>, PublishError> {
+        if let Some(index) = records.iter().position(|r| r.wire_bytes() > self.max_record_bytes) {
+            let (bytes, limit) = (records[index].wire_bytes(), self.max_record_bytes);
+            self.figures.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(PublishError::Refused { index, reason: format!("{bytes} bytes, at most {limit} can be sent") });
+        }
+        if self.broken.load(Ordering::Relaxed) {
+            self.replace();
+        }
+        let producer = self.producer.load();
+        let batch = Batch::of(records.len());
+        for (index, record) in records.iter().enumerate() {
+            let topic = &self.topics.get(record.topic).name;
+            let report = Box::new(Report { batch: batch.clone(), index });
+            let message = BaseRecord::with_opaque_to(topic, report)
+                .key(record.key.as_bytes())
+                .payload(record.value.as_ref())
+                .headers(headers(record));
+            if let Err((error, _)) = producer.send(message) {
+                // The rest is not sent: its order would be lost. What went before is waited for.
+                let failure = self.figures.count(&error, index, topic);
+                batch.settle(records.len() - index, Some(failure));
+                break;
+            }
+        }
+        Ok(batch)
+    }
+
+    /// librdkafka declared the producer dead (its identity was lost in a way that idempotence cannot mend): a new one
+    /// takes its place. What the old one still holds is reported as unavailable.
+    fn replace(&self) {
+        let Ok(mut replaced) = self.replaced.try_lock() else { return };
+        if replaced.elapsed() < REPLACE_INTERVAL || !self.broken.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        *replaced = Instant::now();
+        match make(&self.config, &self.link, &self.figures, &self.broken) {
+            Ok(producer) => {
+                tracing::warn!("the push lane's producer broke and was replaced");
+                let old = self.producer.swap(Arc::new(producer));
+                // Dropping flushes and joins a thread.
+                std::thread::spawn(move || drop(old));
+            }
+            Err(error) => {
+                tracing::error!(%error, "the push lane's producer broke and cannot be replaced yet");
+                self.broken.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Publisher for KafkaPublisher {
+    async fn publish(&self, records: Vec<Record>) -> Result<(), PublishError> {
+        self.enqueue(&records)?.settled().await
+    }
+}
+
+fn make(
+    config: &ClientConfig,
+    link: &Arc<Link>,
+    figures: &Arc<PushFigures>,
+    broken: &Arc<AtomicBool>,
+) -> Result<PushProducer, SettingsError> {
+    let context = PushContext { link: link.clone(), figures: figures.clone(), broken: broken.clone() };
+    Ok(config.create_with_context(context)?)
+}
+
+pub(super) fn headers(record: &Record) -> OwnedHeaders {
+    let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+    record.headers.iter().fold(empty, |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }))
+}
