@@ -201,6 +201,9 @@ pub fn kcat_produce(bootstrap: &str, topic: &str, key: &str, headers: &[(&str, &
     let file = dir.write("value", value)?;
     let mut command = Command::new("kcat");
     command.args(["-b", bootstrap, "-P", "-t", topic, "-k", key]);
+    // A paused broker keeps its sockets open: give up on it before the minute that is the default.
+    // A retry must not double the record.
+    command.args(["-X", "socket.timeout.ms=3000", "-X", "enable.idempotence=true"]);
     for (name, value) in headers {
         command.args(["-H", &format!("{name}={value}")]);
     }

@@ -212,6 +212,9 @@ fn properties(node: usize, port: u16, controller: u16, voters: &[String], logs: 
         // The defaults of fifty partitions each cost a quiet machine seconds at the first use.
         "offsets.topic.num.partitions=4".to_owned(),
         "transaction.state.log.num.partitions=4".to_owned(),
+        // A dead broker's leaders move after this, not after nine seconds.
+        "broker.session.timeout.ms=4000".to_owned(),
+        "broker.heartbeat.interval.ms=1000".to_owned(),
         // A misspelt topic must be an error, not a new topic.
         "auto.create.topics.enable=false".to_owned(),
     ];
