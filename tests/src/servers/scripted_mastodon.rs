@@ -19,6 +19,8 @@ struct State {
     account: Value,
     /// Oldest first.
     notifications: Vec<Value>,
+    /// What notifications spoke of, and what tests added; kept when a notification is dismissed.
+    statuses: Vec<Value>,
     /// Answers to give before the real ones: outages, rate limits.
     failures: Vec<Reply>,
 }
@@ -37,6 +39,7 @@ impl ScriptedMastodon {
             account: json!({"id": "1", "username": "shop", "acct": "shop", "display_name": "Shop", "bot": false,
                             "url": "https://social.example/@shop"}),
             notifications: Vec::new(),
+            statuses: Vec::new(),
             failures: Vec::new(),
         }));
         let shared = state.clone();
@@ -51,12 +54,43 @@ impl ScriptedMastodon {
 
     /// Adds notifications, each newer than those before it; ids are the caller's.
     pub fn notify(&self, notifications: impl IntoIterator<Item = Value>) {
-        self.lock().notifications.extend(notifications);
+        let mut state = self.lock();
+        for notification in notifications {
+            let status = &notification["status"];
+            if status.is_object() {
+                let status = status.clone();
+                state.statuses.push(status);
+            }
+            state.notifications.push(notification);
+        }
     }
 
-    /// Takes a notification away, as a deleted post does.
-    pub fn withdraw(&self, id: &str) {
-        self.lock().notifications.retain(|n| n["id"] != id);
+    /// Adds a post that no notification speaks of, such as the first of a thread.
+    pub fn add_status(&self, status: Value) {
+        self.lock().statuses.push(status);
+    }
+
+    /// Its author changes a post.
+    pub fn edit(&self, status: &str, content: &str, edited_at: &str) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let embedded = state.notifications.iter_mut().map(|n| &mut n["status"]);
+        for post in state.statuses.iter_mut().chain(embedded).filter(|post| post["id"] == status) {
+            post["content"] = content.into();
+            post["edited_at"] = edited_at.into();
+        }
+    }
+
+    /// Its author deletes a post: the notification goes with it.
+    pub fn delete(&self, status: &str) {
+        let mut state = self.lock();
+        state.statuses.retain(|post| post["id"] != status);
+        state.notifications.retain(|n| n["status"]["id"] != status);
+    }
+
+    /// The owner of the account dismisses a notification; the post stays.
+    pub fn dismiss(&self, notification: &str) {
+        self.lock().notifications.retain(|n| n["id"] != notification);
     }
 
     /// The next requests get these answers instead.
@@ -90,8 +124,26 @@ fn answer(state: &mut State, request: &Recorded) -> Reply {
         "/api/v1/accounts/verify_credentials" => limited(Reply::json(&state.account)),
         "/api/v1/notifications" => limited(notifications(state, request)),
         "/api/v2/instance" => limited(Reply::json(&json!({"domain": "social.example", "version": "4.5.0"}))),
-        _ => Reply::status(404).header("content-type", "application/json").body(r#"{"error":"Record not found"}"#),
+        path => limited(status(state, path).unwrap_or_else(|| {
+            let body = json!({"error": "Record not found"}).to_string();
+            Reply::status(404).header("content-type", "application/json").body(body)
+        })),
     }
+}
+
+/// `/api/v1/statuses/ID` and its `/context`.
+fn status(state: &State, path: &str) -> Option<Reply> {
+    let find = |id: &str| state.statuses.iter().find(|post| post["id"] == id);
+    let rest = path.strip_prefix("/api/v1/statuses/")?;
+    let Some(id) = rest.strip_suffix("/context") else { return find(rest).map(Reply::json) };
+    let mut ancestors = Vec::new();
+    let mut post = find(id)?;
+    while let Some(parent) = post["in_reply_to_id"].as_str().and_then(find) {
+        ancestors.insert(0, parent.clone());
+        post = parent;
+    }
+    let descendants: Vec<_> = state.statuses.iter().filter(|post| post["in_reply_to_id"] == id).collect();
+    Some(Reply::json(&json!({"ancestors": ancestors, "descendants": descendants})))
 }
 
 fn limited(reply: Reply) -> Reply {
@@ -103,11 +155,16 @@ fn limited(reply: Reply) -> Reply {
 
 fn notifications(state: &State, request: &Recorded) -> Reply {
     let limit = request.parameter("limit").and_then(|l| l.parse().ok()).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let above = |bound: Option<&str>, n: &&Value| bound.is_none_or(|bound| order(id(n)) > order(bound));
-    let below = |bound: Option<&str>, n: &&Value| bound.is_none_or(|bound| order(id(n)) < order(bound));
     let (min, since, max) = (request.parameter("min_id"), request.parameter("since_id"), request.parameter("max_id"));
-    let fitting: Vec<&Value> =
-        state.notifications.iter().filter(|n| above(min, n) && above(since, n) && below(max, n)).collect();
+    let (types, excluded) = (request.parameters("types[]"), request.parameters("exclude_types[]"));
+    let above = |bound: &Option<String>, n: &Value| bound.as_ref().is_none_or(|bound| order(id(n)) > order(bound));
+    let below = |bound: &Option<String>, n: &Value| bound.as_ref().is_none_or(|bound| order(id(n)) < order(bound));
+    let wanted = |n: &Value| {
+        let listed = |list: &[String]| list.iter().any(|name| n["type"] == name.as_str());
+        (types.is_empty() || listed(&types)) && !listed(&excluded)
+    };
+    let all = state.notifications.iter();
+    let fitting: Vec<_> = all.filter(|n| wanted(n) && above(&min, n) && above(&since, n) && below(&max, n)).collect();
     let mut page = if min.is_some() {
         fitting[..fitting.len().min(limit)].to_vec()
     } else {

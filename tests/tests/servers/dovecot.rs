@@ -94,7 +94,7 @@ fn both_kinds_of_tls_are_served() -> Result<()> {
 /// A token is asked for at the endpoint of the test; good ones let in, others don't.
 #[test]
 fn xoauth2_asks_the_token_endpoint() -> Result<()> {
-    let tokens = ScriptedHttp::start(|request| match request.parameter("access_token") {
+    let tokens = ScriptedHttp::start(|request| match request.parameter("access_token").as_deref() {
         Some("good") => Reply::json(&serde_json::json!({"email": USER, "active": "true"})),
         _ => Reply::status(401),
     })?;

@@ -33,6 +33,28 @@ fn mastodon_pages_as_the_reference_does() -> Result<()> {
     Ok(())
 }
 
+/// Edits and deletions show in the list and at the post; a reply's context leads to its thread's first post.
+#[test]
+fn mastodon_posts_change() -> Result<()> {
+    let server = ScriptedMastodon::start()?;
+    server.add_status(json!({"id": "1", "in_reply_to_id": null}));
+    server.notify([json!({"id": "98", "type": "mention", "status": {"id": "2", "in_reply_to_id": "1"}})]);
+    server.notify([json!({"id": "99", "type": "follow"})]);
+    assert_eq!(page(&server, "types%5B%5D=mention")?, ["98"]);
+    assert_eq!(page(&server, "exclude_types[]=mention")?, ["99"]);
+    let get = |path: &str| {
+        let url = format!("{}/api/v1/statuses/{path}", server.base_url());
+        Request::get(url).header("authorization", format!("Bearer {TOKEN}")).send()
+    };
+    assert_eq!(get("2/context")?.json()?["ancestors"][0]["id"], "1");
+    server.edit("2", "<p>other</p>", "2026-05-01T10:05:00.000Z");
+    assert_eq!(get("2")?.json()?["content"], "<p>other</p>");
+    server.delete("2");
+    assert_eq!(get("2")?.status, 404);
+    assert_eq!(page(&server, "limit=80")?, ["99"]);
+    Ok(())
+}
+
 #[test]
 fn ami_says_what_it_is_told() -> Result<()> {
     let server = ScriptedAmi::start("good")?;
