@@ -168,6 +168,15 @@ impl Entry {
     }
 }
 
+/// What `inlet quickstart` shows of a list of connectors.
+#[derive(Clone, Copy, Debug)]
+pub struct Demo {
+    /// `instances:` in YAML.
+    pub instances: &'static str,
+    /// Commands to try; `{ingress}`, `{admin}`, `{bootstrap}` and `{topic}` are filled in.
+    pub try_out: &'static str,
+}
+
 fn build<K: ConnectorKind>(options: &Value, cx: &BuildContext) -> Result<Connector, ConfigError> {
     let config = serde_path_to_error::deserialize::<_, K::Config>(options).map_err(|error| {
         let path = error.path().to_string();

@@ -30,9 +30,15 @@ pub fn headers(raw: &RawEvent, allowed: &[&str]) -> RawEvent {
 }
 
 /// Masks the strings at JSON pointers; `*` stands for every element of an array or object. Values that are not there
-/// are left alone; a body that is not JSON is returned as it is.
+/// are left alone. In a body that is not JSON (cut off, a lone surrogate) every text behind one of the pointers' last
+/// keys is masked, wherever it stands: what nobody can parse becomes a dead letter, and must hold no secret either.
 pub fn json_body(raw: &mut RawEvent, pointers: &[&str]) {
-    let Ok(mut value) = serde_json::from_slice::<Value>(&raw.body) else { return };
+    let Ok(mut value) = serde_json::from_slice::<Value>(&raw.body) else {
+        for key in pointers.iter().filter_map(|pointer| pointer.rsplit('/').next()).filter(|key| *key != "*") {
+            mask_text_behind(raw, key);
+        }
+        return;
+    };
     let mut changed = false;
     for pointer in pointers {
         let steps: Vec<&str> = pointer.split('/').skip(1).collect();
@@ -40,6 +46,35 @@ pub fn json_body(raw: &mut RawEvent, pointers: &[&str]) {
     }
     if changed {
         raw.body = value.to_string().into();
+    }
+}
+
+/// Masks what stands between the quotes behind `"key":`, up to the end where the closing quote is missing.
+fn mask_text_behind(raw: &mut RawEvent, key: &str) {
+    let quoted = format!("\"{key}\"").into_bytes();
+    let body = &raw.body[..];
+    let (mut out, mut at) = (Vec::new(), 0);
+    while let Some(found) = body[at..].windows(quoted.len()).position(|window| window == quoted) {
+        let behind = at + found + quoted.len();
+        let gap = body[behind..].iter().take_while(|b| b.is_ascii_whitespace() || **b == b':').count();
+        let start = behind + gap;
+        out.extend_from_slice(&body[at..start]);
+        at = start;
+        if gap > 0 && body.get(start) == Some(&b'"') {
+            let text = &body[start + 1..];
+            let mut escaped = false;
+            let end = text.iter().position(|b| {
+                let ends = *b == b'"' && !escaped;
+                escaped = *b == b'\\' && !escaped;
+                ends
+            });
+            out.extend_from_slice(format!("\"{MASK}").as_bytes());
+            at = start + 1 + end.unwrap_or(text.len());
+        }
+    }
+    if at > 0 {
+        out.extend_from_slice(&body[at..]);
+        raw.body = out.into();
     }
 }
 
@@ -78,6 +113,17 @@ pub fn urlencoded_body(raw: &mut RawEvent, fields: &[&str]) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn masks_in_what_is_no_json() {
+        let mut raw = RawEvent::new(
+            crate::Wire::Http,
+            "{\"a\": {\"token\" : \"x\\\"y\", \"b\":\"c\"}, \"token\":\"z",
+            crate::Timestamp::UNIX_EPOCH,
+        );
+        json_body(&mut raw, &["/a/token", "/list/*"]);
+        assert_eq!(raw.body, "{\"a\": {\"token\" : \"***\", \"b\":\"c\"}, \"token\":\"***");
+    }
 
     #[test]
     fn masks_by_pointer_with_wildcards() {

@@ -1,0 +1,169 @@
+//! From a file to a checked configuration.
+
+use std::fmt;
+use std::path::Path;
+
+use connector_sdk::{BuildContext, ConfigError, Connector, Entry};
+use serde_json::Value;
+
+use super::document::{Document, Place, join};
+use super::interpolate::interpolate;
+use super::model::{Config, Instance};
+use super::suggest::{nearest, unknown_key};
+
+/// One thing wrong with the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub file: String,
+    pub place: Place,
+    /// Dotted path of the field; empty for the file as a whole.
+    pub field: String,
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.place.line, self.place.column)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Everything wrong with the file, one a line.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<Problem>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A configuration whose instances were built (never connected).
+pub struct LoadedConfig {
+    pub config: Config,
+    /// By instance name, in order.
+    pub connectors: Vec<(String, &'static Entry, Connector)>,
+}
+
+/// Reads and checks a file against a list of connectors.
+pub fn load(path: &Path, entries: &'static [Entry]) -> Result<LoadedConfig, ConfigErrors> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => load_str(&file, &text, entries),
+        Err(error) => Err(ConfigErrors(vec![Problem {
+            file,
+            place: Place { line: 1, column: 1 },
+            field: String::new(),
+            message: format!("cannot be read: {error}; `inlet init` writes one"),
+        }])),
+    }
+}
+
+/// Reads and checks a text; `file` is its name in errors.
+pub fn load_str(file: &str, text: &str, entries: &'static [Entry]) -> Result<LoadedConfig, ConfigErrors> {
+    let problem =
+        |place, field: &str, message| Problem { file: file.to_owned(), place, field: field.to_owned(), message };
+    let mut document =
+        Document::read(text).map_err(|(place, message)| ConfigErrors(vec![problem(place, "", message)]))?;
+    let mut found = Vec::new();
+    let mut value = std::mem::take(&mut document.value);
+    interpolate(&mut value, "", &mut found);
+    let config = match serde_path_to_error::deserialize::<_, Config>(&value) {
+        Ok(config) => Some(config),
+        Err(error) => {
+            let path = error.path().to_string();
+            found.push(explain(if path == "." { String::new() } else { path }, &error.into_inner().to_string()));
+            None
+        }
+    };
+    let mut connectors = Vec::new();
+    if let Some(config) = &config {
+        check_names(config, &mut found);
+        for (name, instance) in &config.instances {
+            match build(name, instance, config, entries) {
+                Ok((entry, connector)) => connectors.push((name.clone(), entry, connector)),
+                Err(error) => found.push(error),
+            }
+        }
+    }
+    match config {
+        Some(config) if found.is_empty() => Ok(LoadedConfig { config, connectors }),
+        _ => Err(ConfigErrors(
+            found.into_iter().map(|(path, message)| problem(document.place(&path), &path, message)).collect(),
+        )),
+    }
+}
+
+fn check_names(config: &Config, found: &mut Vec<(String, String)>) {
+    for name in config.instances.keys() {
+        let valid = !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        if !valid {
+            let message = "an instance's name is part of its URL: use a-z, 0-9, - and _, at most 64".to_owned();
+            found.push((join("instances", name), message));
+        }
+    }
+    if config.kafka.brokers.is_empty() {
+        found.push(("kafka.brokers".into(), "at least one broker is needed, as host:port".into()));
+    }
+    if let Some(url) = &config.ingress.public_url
+        && !(url.starts_with("https://") || url.starts_with("http://"))
+    {
+        found.push(("ingress.public_url".into(), format!("'{url}' is no http(s) URL")));
+    }
+    for (i, proxy) in config.ingress.trusted_proxies.iter().enumerate() {
+        if let Err(message) = crate::ingress::peer::Network::parse(proxy) {
+            found.push((format!("ingress.trusted_proxies[{i}]"), message));
+        }
+    }
+}
+
+fn build(
+    name: &str,
+    instance: &Instance,
+    config: &Config,
+    entries: &'static [Entry],
+) -> Result<(&'static Entry, Connector), (String, String)> {
+    let path = join("instances", name);
+    let Some(entry) = entries.iter().find(|entry| entry.name == instance.connector) else {
+        let known = entries.iter().map(|entry| entry.name);
+        let hint = match nearest(&instance.connector, known) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => "`inlet connectors` lists them".to_owned(),
+        };
+        return Err((join(&path, "connector"), format!("no connector '{}'; {hint}", instance.connector)));
+    };
+    let cx = BuildContext {
+        instance: name.to_owned(),
+        public_url: config.ingress.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned()),
+    };
+    let options = Value::Object(instance.options.clone());
+    (entry.build)(&options, &cx).map(|connector| (entry, connector)).map_err(|ConfigError { path: inner, message }| {
+        let base = join(&path, "options");
+        explain(if inner.is_empty() { base } else { join(&base, &inner) }, &message)
+    })
+}
+
+/// serde's words as a sentence, at the place that they are about.
+fn explain(path: String, message: &str) -> (String, String) {
+    // serde_json adds its own position, which is not the file's.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    match unknown_key(message) {
+        Some((key, text)) => {
+            // serde_path_to_error counts the unknown key in for maps read by key, and not for others.
+            let own = path == key || path.ends_with(&format!(".{key}"));
+            (if own { path } else { join(&path, &key) }, text)
+        }
+        None => (path, message.to_owned()),
+    }
+}

@@ -1,0 +1,11 @@
+//! Configuration: one YAML file, every error with file, line and field.
+
+mod document;
+mod interpolate;
+mod load;
+pub mod model;
+pub mod suggest;
+mod units;
+
+pub use load::{ConfigErrors, LoadedConfig, Problem, load, load_str};
+pub use model::Config;

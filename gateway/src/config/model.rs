@@ -1,0 +1,274 @@
+//! The configuration's shape. Doc comments become the reference in `docs/configuration.md`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use connector_sdk::{Secret, Start, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+pub use super::units::{Size, Span};
+use crate::delivery::settings::{KafkaSection, TopicsSection};
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How to reach Kafka.
+    pub kafka: KafkaSection,
+    /// Inlet's topics.
+    #[serde(default)]
+    pub topics: TopicsSection,
+    /// Where providers and browsers reach Inlet.
+    #[serde(default)]
+    pub ingress: Ingress,
+    /// Health, metrics and status for operators; never expose it.
+    #[serde(default)]
+    pub admin: Admin,
+    /// What this process does: `ingress` (webhooks and forms), `sources` (poll and session), `fetches` (media).
+    #[serde(default = "all_roles")]
+    pub roles: Vec<Role>,
+    /// Directory for blobs (by default) and rotated tokens.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// Where attachments and oversize events are stored.
+    #[serde(default)]
+    pub blobs: Blobs,
+    /// Events above this size travel as claim checks: the whole is a blob, the record refers to it.
+    #[serde(default = "default_inline_max")]
+    pub inline_max: Size,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+    /// Traces by OTLP; off unless an endpoint is given.
+    #[serde(default)]
+    pub tracing: Tracing,
+    /// How a stop goes.
+    #[serde(default)]
+    pub shutdown: Shutdown,
+    /// The channels, by a name of your choice.
+    #[serde(default)]
+    pub instances: BTreeMap<String, Instance>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Ingress,
+    Sources,
+    Fetches,
+}
+
+fn all_roles() -> Vec<Role> {
+    vec![Role::Ingress, Role::Sources, Role::Fetches]
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("inlet-data")
+}
+
+fn default_inline_max() -> Size {
+    Size(512 << 10)
+}
+
+/// The public listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingress {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// The URL under which providers reach this listener (`https://inlet.example.com`); signatures over the URL need it.
+    pub public_url: Option<String>,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses or networks (`10.0.0.0/8`).
+    pub trusted_proxies: Vec<String>,
+    /// Limits on what strangers may send.
+    pub limits: Limits,
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Limits of the public listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Body as sent; above it 413. A connector may have its own (a form with files).
+    pub body: Size,
+    /// Body after decompression; above it 413.
+    pub body_decompressed: Size,
+    /// All header lines together.
+    pub headers: Size,
+    /// Time for the head of a request, and for its body each.
+    pub read_timeout: Span,
+    /// Time until Kafka must have confirmed; above it 503 with Retry-After.
+    pub deadline: Span,
+    /// Open connections; further ones wait in the listen queue.
+    pub connections: usize,
+    /// Requests being worked on at once; above it 503 with Retry-After.
+    pub in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: Size(4 << 20),
+            body_decompressed: Size(16 << 20),
+            headers: Size(32 << 10),
+            read_timeout: Span(std::time::Duration::from_secs(15)),
+            deadline: Span(std::time::Duration::from_millis(2500)),
+            connections: 10_000,
+            in_flight: 4096,
+        }
+    }
+}
+
+/// The operators' listener.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+    }
+}
+
+/// The blob store.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Blobs {
+    /// `file:///path` or `s3://bucket/prefix`; default: `blobs` under `data_dir`.
+    pub url: Option<String>,
+    /// Settings of the store as the S3 client names them (`aws_endpoint`, `aws_access_key_id`, `aws_secret_access_key`, `aws_region`, `aws_allow_http`).
+    pub options: BTreeMap<String, Secret>,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `human` or `json`.
+    pub format: LogFormat,
+    /// Level or filter directives (`info`, `warn,inlet=debug`).
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Human, level: "info".into() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// Traces.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tracing {
+    /// OTLP over HTTP (`http://collector:4318/v1/traces`).
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How a stop goes: unready → serve for `propagation` → refuse new → settle → flush → exit, all within `grace`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long to keep serving after readiness is withdrawn, until load balancers know.
+    pub propagation: Span,
+    /// Upper bound of the whole stop.
+    pub grace: Span,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { propagation: Span(std::time::Duration::ZERO), grace: Span(std::time::Duration::from_secs(25)) }
+    }
+}
+
+/// One channel: an app credential with a connector.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// Which connector; `inlet connectors` lists them.
+    pub connector: String,
+    /// Tenant of its events. With `accounts`, tenant of those that name none.
+    #[serde(default = "default_tenant")]
+    pub tenant: String,
+    /// Known accounts (mailbox, page, number, workspace). Where given, events of others get tenant `unassigned`.
+    #[serde(default)]
+    pub accounts: Option<BTreeMap<String, Account>>,
+    /// What to do with a new source's history: `now`, `beginning`, or `since 2026-01-31` (or a full RFC 3339 time).
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub start: StartOption,
+    /// Department, queue, priority and tags of its events.
+    #[serde(default)]
+    pub routing: RoutingOption,
+    /// Options of the connector; `inlet connectors NAME` explains them.
+    #[serde(default)]
+    pub options: Map<String, Value>,
+}
+
+fn default_tenant() -> String {
+    "default".into()
+}
+
+/// A known account.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Account {
+    /// Its tenant; default: the instance's.
+    pub tenant: Option<String>,
+    /// Overrides the instance's routing.
+    pub routing: Option<RoutingOption>,
+}
+
+/// Routing set by configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoutingOption {
+    pub department: Option<String>,
+    pub queue: Option<String>,
+    pub priority: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// `start`, parsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartOption(pub Start);
+
+impl<'de> Deserialize<'de> for StartOption {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let start = match text.as_str() {
+            "now" => Some(Start::Now),
+            "beginning" => Some(Start::Beginning),
+            other => other.strip_prefix("since ").and_then(|when| {
+                let when = when.trim();
+                Timestamp::parse(when).or_else(|| Timestamp::parse(&format!("{when}T00:00:00Z"))).map(Start::Since)
+            }),
+        };
+        start.map(Self).ok_or_else(|| {
+            serde::de::Error::custom(format!("'{text}' is no start; write now, beginning, or since 2026-01-31"))
+        })
+    }
+}

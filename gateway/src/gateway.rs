@@ -1,0 +1,304 @@
+//! A running gateway, put together from a configuration: lanes, line, drivers, listeners; and how it ends.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use connector_sdk::{FetchIo, Http, Intake};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Admin, KafkaStatus};
+use crate::config::LoadedConfig;
+use crate::config::model::{Config, Role};
+use crate::delivery::consumer::GroupConsumer;
+use crate::delivery::LinkState;
+use crate::delivery::push::KafkaPublisher;
+use crate::delivery::replay::{InstanceRef, Replay, ReplayHandle};
+use crate::delivery::settings::KafkaSettings;
+use crate::delivery::topics;
+use crate::ingress::peer::Network;
+use crate::ingress::routes::Ingress;
+use crate::ingress::server::{ServerLimits, serve};
+use crate::intake::fetch::{Fetcher, Fetchers, follow};
+use crate::intake::health::{Health, State};
+use crate::intake::push::PushLine;
+use crate::intake::sources::{Source, SourceIntake, supervise};
+use crate::intake::webhook::Hook;
+use crate::io::download::Downloader;
+use crate::io::http::Client;
+use crate::pipeline::blobs::BlobStore;
+use crate::pipeline::enrich::Enricher;
+use crate::pipeline::instance::Instance;
+use crate::pipeline::line::Line;
+use crate::telemetry::counters::Metrics;
+
+/// The admin listener is for one operator at a time, and a scraper.
+const ADMIN_LIMITS: ServerLimits =
+    ServerLimits { connections: 64, head_bytes: 16 << 10, head_time: Duration::from_secs(10) };
+
+/// A running gateway.
+pub struct Gateway {
+    pub ingress: Option<SocketAddr>,
+    pub admin: SocketAddr,
+    ready: Arc<AtomicBool>,
+    routes: Arc<Ingress>,
+    config: Config,
+    publisher: Arc<KafkaPublisher>,
+    stop_sources: CancellationToken,
+    stop_ingress: CancellationToken,
+    stop_admin: CancellationToken,
+    replay: Option<ReplayHandle>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What drivers there are, sorted by shape.
+#[derive(Default)]
+struct Drivers {
+    hooks: HashMap<String, Arc<Hook>>,
+    sources: Vec<Source>,
+    fetchers: Fetchers,
+}
+
+impl Gateway {
+    /// Starts everything. Kafka may be away: it is waited for, beside.
+    pub async fn start(loaded: LoadedConfig) -> Result<Self, String> {
+        let config = loaded.config.clone();
+        let settings = config.kafka.settings(&config.topics);
+        let metrics = Arc::new(Metrics::default());
+        let blobs = BlobStore::open(&config.blobs, &config.data_dir)?;
+        let publisher = Arc::new(KafkaPublisher::start(&settings, config.ingress.limits.deadline.0).map_err(|e| e.to_string())?);
+        let line = Arc::new(Line {
+            enricher: Enricher { blobs: blobs.clone(), detect_language: true },
+            inline_max_bytes: config.inline_max.0,
+        });
+        let push = PushLine { line, publisher: publisher.clone() };
+        let health = Health::new(push.clone());
+        let client = Client::new()?;
+        let drivers = drivers(loaded, &config, &metrics, &client, &blobs);
+        topics_beside(settings.clone());
+
+        let stop_sources = CancellationToken::new();
+        let mut tasks = Vec::new();
+        let mut replay = None;
+        if config.roles.contains(&Role::Sources) && !drivers.sources.is_empty() {
+            let (handle, task) = start_sources(&settings, drivers.sources, &push, &health, &stop_sources)?;
+            replay = Some(handle);
+            tasks.push(task);
+        }
+        if config.roles.contains(&Role::Fetches) && !drivers.fetchers.is_empty() {
+            let consumer = GroupConsumer::fetches(&settings).map_err(|e| e.to_string())?;
+            tasks.push(tokio::spawn(follow(consumer, drivers.fetchers, push.clone(), stop_sources.clone())));
+        }
+
+        let routes = Arc::new(ingress(&config, drivers.hooks, push, metrics.clone())?);
+        for hook in routes.hooks.values() {
+            health.set(&hook.instance, State::Running, "", "");
+        }
+        let ready = Arc::new(AtomicBool::new(false));
+        let (stop_ingress, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let mut ingress = None;
+        if config.roles.contains(&Role::Ingress) {
+            let (address, task) = listen_ingress(&config, routes.clone(), stop_ingress.clone()).await?;
+            ingress = Some(address);
+            tasks.push(task);
+        }
+        let answers = Admin {
+            metrics,
+            health,
+            lanes: lanes_status(replay.as_ref()),
+            kafka: kafka_status(publisher.clone()),
+            ready: ready.clone(),
+            started_at: crate::clock::now(),
+        };
+        let (admin, task) = listen_admin(&config, Arc::new(answers), stop_admin.clone()).await?;
+        tasks.push(task);
+        ready.store(true, Ordering::Relaxed);
+        Ok(Self {
+            ingress,
+            admin,
+            ready,
+            routes,
+            config,
+            publisher,
+            stop_sources,
+            stop_ingress,
+            stop_admin,
+            replay,
+            tasks,
+        })
+    }
+
+    /// Ends it: unready → serve on until load balancers know → refuse new → settle → flush. True = all of it in time.
+    pub async fn stop(self) -> bool {
+        let grace = self.config.shutdown.grace.0;
+        let end = async {
+            self.ready.store(false, Ordering::Relaxed);
+            // Sources have no load balancer to wait for.
+            self.stop_sources.cancel();
+            tokio::time::sleep(self.config.shutdown.propagation.0).await;
+            self.routes.closing.store(true, Ordering::Relaxed);
+            self.stop_ingress.cancel();
+            if let Some(replay) = self.replay {
+                replay.shutdown().await;
+            }
+            self.stop_admin.cancel();
+            for task in self.tasks {
+                // A task that panicked has said so; the others must still end.
+                let _ = task.await;
+            }
+            self.publisher.flush(grace).await;
+        };
+        tokio::time::timeout(grace, end).await.is_ok()
+    }
+}
+
+/// Builds the drivers of every instance.
+fn drivers(loaded: LoadedConfig, config: &Config, metrics: &Metrics, client: &Client, blobs: &BlobStore) -> Drivers {
+    let http: Arc<dyn Http> = Arc::new(client.clone());
+    let download = Arc::new(Downloader { client: client.clone(), blobs: blobs.clone() });
+    let mut drivers = Drivers::default();
+    for (name, entry, connector) in loaded.connectors {
+        let Some(own) = config.instances.get(&name) else { continue };
+        let instance = Arc::new(Instance {
+            counters: Arc::new(metrics.instance(&name, entry.name)),
+            name: name.clone(),
+            connector: entry.name,
+            parse: connector.parse,
+            source: connector.source,
+            config: own.clone(),
+        });
+        let io = crate::io::for_instance(client, &config.data_dir, &name);
+        let source = |intake| Source::new(instance.clone(), io.clone(), intake);
+        for intake in connector.intakes {
+            match intake {
+                Intake::Webhook(webhook) => {
+                    let hook = Hook::new(instance.clone(), webhook, http.clone());
+                    drivers.hooks.insert(name.clone(), Arc::new(hook));
+                }
+                intake => drivers.sources.push(source(SourceIntake::Intake(intake))),
+            }
+        }
+        if let Some(upkeep) = connector.upkeep {
+            drivers.sources.push(source(SourceIntake::Upkeep(upkeep)));
+        }
+        if let Some(fetch) = connector.fetch {
+            let io = FetchIo { http: http.clone(), download: download.clone(), now: crate::clock::now() };
+            drivers.fetchers.insert(name, Fetcher { instance, fetch, io });
+        }
+    }
+    drivers
+}
+
+/// Creates or checks the topics as soon as Kafka is there.
+fn topics_beside(settings: KafkaSettings) {
+    tokio::spawn(async move {
+        for finding in topics::ensure_when_up(&settings).await {
+            tracing::warn!("{finding}");
+        }
+    });
+}
+
+fn start_sources(
+    settings: &KafkaSettings,
+    sources: Vec<Source>,
+    push: &PushLine,
+    health: &Health,
+    stop: &CancellationToken,
+) -> Result<(ReplayHandle, JoinHandle<()>), String> {
+    let shards = settings.topics.cursors.partitions;
+    let mut refs: HashMap<String, bool> = HashMap::new();
+    for source in &sources {
+        *refs.entry(source.instance.name.clone()).or_default() |= source.replay;
+        health.set(&source.instance, State::Standby, "", "");
+    }
+    let refs = refs.into_iter().map(|(name, replay)| InstanceRef { name, replay }).collect();
+    let (announce, owned) = tokio::sync::mpsc::channel(shards.max(1) as usize);
+    let handle = Replay::start(settings, shards, refs, announce).map_err(|e| e.to_string())?;
+    let task = tokio::spawn(supervise(sources, shards, push.clone(), health.clone(), owned, stop.clone()));
+    Ok((handle, task))
+}
+
+fn ingress(
+    config: &Config,
+    hooks: HashMap<String, Arc<Hook>>,
+    push: PushLine,
+    metrics: Arc<Metrics>,
+) -> Result<Ingress, String> {
+    let trusted = config.ingress.trusted_proxies.iter().map(|text| Network::parse(text)).collect::<Result<_, _>>()?;
+    Ok(Ingress {
+        hooks,
+        push,
+        metrics,
+        limits: config.ingress.limits.clone(),
+        public_url: config.ingress.public_url.clone(),
+        trusted,
+        in_flight: Semaphore::new(config.ingress.limits.in_flight),
+        closing: AtomicBool::new(false),
+    })
+}
+
+async fn bind(address: SocketAddr, field: &str) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("{field}: {address} is in use by another process; choose another port")
+        }
+        _ => format!("{field}: cannot listen on {address}: {error}"),
+    })
+}
+
+async fn listen_ingress(
+    config: &Config,
+    routes: Arc<Ingress>,
+    stop: CancellationToken,
+) -> Result<(SocketAddr, JoinHandle<()>), String> {
+    let listener = bind(config.ingress.listen, "ingress.listen").await?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let limits = &config.ingress.limits;
+    let limits = ServerLimits {
+        connections: limits.connections,
+        head_bytes: limits.headers.0,
+        head_time: limits.read_timeout.0,
+    };
+    let handler = move |request, peer: SocketAddr| {
+        let routes = routes.clone();
+        async move { routes.answer(request, peer.ip()).await }
+    };
+    let task = tokio::spawn(serve(listener, limits, stop, config.shutdown.grace.0, handler));
+    Ok((address, task))
+}
+
+async fn listen_admin(
+    config: &Config,
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+) -> Result<(SocketAddr, JoinHandle<()>), String> {
+    let listener = bind(config.admin.listen, "admin.listen").await?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let handler = move |request, _| {
+        let answer = admin.answer(&request);
+        async move { answer }
+    };
+    // Whoever scrapes must not hold up the end.
+    let task = tokio::spawn(serve(listener, ADMIN_LIMITS, stop, Duration::from_secs(1), handler));
+    Ok((address, task))
+}
+
+fn kafka_status(publisher: Arc<KafkaPublisher>) -> Arc<dyn Fn() -> KafkaStatus + Send + Sync> {
+    Arc::new(move || match publisher.link() {
+        LinkState::Up { since } => KafkaStatus { up: true, since: Some(since), reason: None },
+        LinkState::Down { since, reason } => KafkaStatus { up: false, since: Some(since), reason: Some(reason) },
+    })
+}
+
+fn lanes_status(replay: Option<&ReplayHandle>) -> crate::admin::LanesStatus {
+    let status = replay.map(ReplayHandle::status);
+    Arc::new(move || match &status {
+        Some(status) => serde_json::json!({ "push": "running", "replay": status.snapshot() }),
+        None => serde_json::json!({ "push": "running", "replay": "no sources here" }),
+    })
+}

@@ -1,0 +1,6 @@
+//! The public listener: limits first, then routing to instances. What happens behind is the webhook driver's.
+
+pub mod body;
+pub mod peer;
+pub mod routes;
+pub mod server;

@@ -1,0 +1,163 @@
+//! `/in/{instance}` and `/forms/{instance}`: which instance a request is for, and its answer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use connector_sdk::{Headers, Mount, RawEvent, Reply, Wire};
+use http::{HeaderValue, Request, StatusCode};
+use tokio::sync::Semaphore;
+
+use super::body::{BodyFault, BodyLimits, read};
+use super::peer::{Network, client};
+use crate::config::model::Limits;
+use crate::intake::push::{PushLine, RETRY_AFTER};
+use crate::intake::webhook::Hook;
+use crate::telemetry::counters::Metrics;
+
+/// All that answers requests on the public listener.
+pub struct Ingress {
+    pub hooks: HashMap<String, Arc<Hook>>,
+    pub push: PushLine,
+    pub metrics: Arc<Metrics>,
+    pub limits: Limits,
+    pub public_url: Option<String>,
+    pub trusted: Vec<Network>,
+    pub in_flight: Semaphore,
+    /// Refuse new input: the end of a drain.
+    pub closing: AtomicBool,
+}
+
+impl Ingress {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
+        let (mount, name) = match split(request.uri().path()) {
+            Some(found) => found,
+            None => {
+                return plain(
+                    StatusCode::NOT_FOUND,
+                    "nothing here; inputs go to /in/{instance}, forms to /forms/{instance}\n",
+                );
+            }
+        };
+        let hook = match self.hooks.get(name).filter(|hook| hook.webhook.mount() == mount) {
+            Some(hook) => hook.clone(),
+            None => {
+                self.metrics.unknown_instance.inc();
+                return plain(StatusCode::NOT_FOUND, "no such instance\n");
+            }
+        };
+        let method = request.method().as_str();
+        let methods = hook.webhook.methods();
+        if !methods.contains(&method) && !(method == "HEAD" && methods.contains(&"GET")) {
+            let allow = HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static("POST"));
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+            response.headers_mut().insert("allow", allow);
+            return response;
+        }
+        self.take(&hook, request, peer).await
+    }
+
+    async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr) -> Response {
+        let (parts, body) = request.into_parts();
+        let mut raw = self.raw(&parts, peer);
+        let permit = self.in_flight.try_acquire();
+        if self.closing.load(Ordering::Relaxed) || permit.is_err() {
+            self.metrics.overload.inc();
+            return respond(hook.not_now(&raw, RETRY_AFTER));
+        }
+        let sent_bytes = hook.webhook.body_max_bytes().unwrap_or(self.limits.body.0);
+        let limits = BodyLimits {
+            sent_bytes,
+            decompressed_bytes: self.limits.body_decompressed.0.max(sent_bytes),
+            time: self.body_time(sent_bytes),
+        };
+        let encoding = parts.headers.get("content-encoding").and_then(|value| value.to_str().ok());
+        match read(body, encoding, limits).await {
+            Ok(body) => raw.body = body,
+            Err(BodyFault::TooLarge { limit_bytes }) => return respond(hook.too_large(&raw, limit_bytes)),
+            Err(BodyFault::Slow) => return plain(StatusCode::REQUEST_TIMEOUT, "body did not come in time\n"),
+            Err(BodyFault::Broken) => return plain(StatusCode::BAD_REQUEST, "body is damaged\n"),
+            Err(BodyFault::Encoding) => {
+                return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding not known; use gzip or none\n");
+            }
+        }
+        respond(hook.handle(raw, &self.push, self.limits.deadline.0).await)
+    }
+
+    /// Large uploads (forms with files) get time in proportion, at the speed of a slow phone.
+    fn body_time(&self, cap_bytes: usize) -> Duration {
+        const SLOWEST_BYTES_PER_SECOND: usize = 128 << 10;
+        self.limits.read_timeout.0
+            + Duration::from_secs((cap_bytes.saturating_sub(4 << 20) / SLOWEST_BYTES_PER_SECOND) as u64)
+    }
+
+    fn raw(&self, parts: &http::request::Parts, peer: IpAddr) -> RawEvent {
+        let mut raw = RawEvent::new(Wire::Http, Bytes::new(), crate::clock::now());
+        raw.method = parts.method.as_str().to_owned();
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        raw.uri = match &self.public_url {
+            Some(base) => format!("{}{target}", base.trim_end_matches('/')),
+            None => {
+                let host = parts.headers.get("host").and_then(|host| host.to_str().ok());
+                let host = host.or_else(|| parts.uri.authority().map(|a| a.as_str())).unwrap_or("localhost");
+                format!("http://{host}{target}")
+            }
+        };
+        raw.peer = Some(client(peer, &parts.headers, &self.trusted));
+        let mut headers = Headers::default();
+        for (name, value) in &parts.headers {
+            // Inlet's own headers on a raw input tell where it stood; a stranger must not write them.
+            if !name.as_str().starts_with("inlet-") {
+                headers.push(name.as_str(), Bytes::copy_from_slice(value.as_bytes()));
+            }
+        }
+        raw.headers = headers;
+        raw
+    }
+}
+
+/// The mount and instance of a path.
+fn split(path: &str) -> Option<(Mount, &str)> {
+    let mut steps = path.strip_prefix('/')?.splitn(3, '/');
+    let mount = match steps.next()? {
+        "in" => Mount::In,
+        "forms" => Mount::Forms,
+        _ => return None,
+    };
+    steps.next().filter(|name| !name.is_empty()).map(|name| (mount, name))
+}
+
+fn respond(reply: Reply) -> Response {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    respond(Reply::text(status.as_u16(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_a_mount_and_an_instance() {
+        assert_eq!(split("/in/a"), Some((Mount::In, "a")));
+        assert_eq!(split("/forms/a/embed.js"), Some((Mount::Forms, "a")));
+        for path in ["/", "/in", "/in/", "/x/a", "in/a", ""] {
+            assert_eq!(split(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The blob store: a local directory or S3, addressed by content.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use connector_sdk::schemas::BlobRef;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as BlobPath;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+use crate::config::model::Blobs as BlobsConfig;
+
+/// The store does not take or give a blob now; the input is not safe.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("blob store: {0}")]
+pub struct BlobFault(pub String);
+
+/// Where bytes are kept. Cheap to clone.
+#[derive(Clone)]
+pub struct BlobStore {
+    store: Arc<dyn ObjectStore>,
+    base: Arc<str>,
+    /// Local files are synced to disk before a put counts as stored.
+    local: Option<Arc<Path>>,
+}
+
+impl BlobStore {
+    /// Opens the configured store; checks what can be checked without writing.
+    pub fn open(config: &BlobsConfig, data_dir: &Path) -> Result<Self, String> {
+        match config.url.as_deref() {
+            None => Self::open_local(&data_dir.join("blobs")),
+            Some(url) => match url.split_once("://") {
+                Some(("file", path)) => Self::open_local(Path::new(path)),
+                Some(("s3", rest)) => Self::open_s3(url, rest, config),
+                _ => Err(format!("blobs.url '{url}': write file:///path or s3://bucket/prefix")),
+            },
+        }
+    }
+
+    fn open_local(dir: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(dir).map_err(|e| format!("blob directory {}: {e}", dir.display()))?;
+        let dir = dir.canonicalize().map_err(|e| format!("blob directory {}: {e}", dir.display()))?;
+        let store = LocalFileSystem::new_with_prefix(&dir).map_err(|e| e.to_string())?;
+        Ok(Self { store: Arc::new(store), base: format!("file://{}", dir.display()).into(), local: Some(dir.into()) })
+    }
+
+    fn open_s3(url: &str, rest: &str, config: &BlobsConfig) -> Result<Self, String> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(bucket);
+        for (key, value) in &config.options {
+            let key = key.parse().map_err(|_| format!("blobs.options.{key} is not a setting of the S3 client"))?;
+            builder = builder.with_config(key, value.expose());
+        }
+        let store = builder.build().map_err(|e| format!("blobs.url {url}: {e}"))?;
+        let store: Arc<dyn ObjectStore> = match prefix.trim_matches('/') {
+            "" => Arc::new(store),
+            prefix => Arc::new(PrefixStore::new(store, prefix)),
+        };
+        Ok(Self { store, base: url.trim_end_matches('/').into(), local: None })
+    }
+
+    /// URL under which [`BlobRef::path`] is found.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether other machines can read it.
+    pub fn is_shared(&self) -> bool {
+        self.local.is_none()
+    }
+
+    /// Stores bytes; `Ok` = safe. Writing the same content again is harmless.
+    pub async fn put(&self, reference: &BlobRef, bytes: Bytes) -> Result<(), BlobFault> {
+        let path = BlobPath::from(reference.path.as_str());
+        self.store.put(&path, PutPayload::from_bytes(bytes)).await.map_err(|error| BlobFault(error.to_string()))?;
+        self.sync(&reference.path).await
+    }
+
+    /// Moves a finished temporary object to its content address.
+    pub async fn adopt(&self, temporary: &str, reference: &BlobRef) -> Result<(), BlobFault> {
+        let (from, to) = (BlobPath::from(temporary), BlobPath::from(reference.path.as_str()));
+        self.store.rename(&from, &to).await.map_err(|error| BlobFault(error.to_string()))?;
+        self.sync(&reference.path).await
+    }
+
+    /// The bytes of a blob.
+    pub async fn get(&self, reference: &BlobRef) -> Result<Bytes, BlobFault> {
+        let path = BlobPath::from(reference.path.as_str());
+        let found = self.store.get(&path).await.map_err(|error| BlobFault(error.to_string()))?;
+        found.bytes().await.map_err(|error| BlobFault(error.to_string()))
+    }
+
+    /// The store itself, for streamed uploads.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// The store renames a finished file into place but leaves it to the kernel when it reaches the disk; a reference on
+    /// Kafka must not outlive its bytes in a power cut.
+    async fn sync(&self, path: &str) -> Result<(), BlobFault> {
+        let Some(root) = &self.local else { return Ok(()) };
+        let file = root.join(path);
+        let synced = tokio::task::spawn_blocking(move || {
+            std::fs::File::open(&file)?.sync_all()?;
+            match file.parent() {
+                Some(dir) => std::fs::File::open(dir)?.sync_all(),
+                None => Ok(()),
+            }
+        });
+        match synced.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(BlobFault(error.to_string())),
+            Err(error) => Err(BlobFault(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use connector_sdk::parse::blob_ref;
+
+    #[tokio::test]
+    async fn stores_and_gives_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(&BlobsConfig::default(), dir.path()).unwrap();
+        let bytes = Bytes::from_static(b"hello");
+        let reference = blob_ref(&bytes);
+        store.put(&reference, bytes.clone()).await.unwrap();
+        store.put(&reference, bytes.clone()).await.unwrap();
+        assert_eq!(store.get(&reference).await.unwrap(), bytes);
+        let on_disk = std::fs::read(dir.path().join("blobs").join(&reference.path)).unwrap();
+        assert_eq!(on_disk, b"hello");
+    }
+}

@@ -1,0 +1,53 @@
+//! What the line adds to an event: stored blobs, routing, language.
+
+use connector_sdk::Draft;
+use connector_sdk::schemas::{Direction, Language};
+
+pub use super::blobs::BlobFault;
+use super::blobs::BlobStore;
+use super::instance::Instance;
+
+/// Below this a guess at the language is noise.
+const LANGUAGE_MIN_CHARS: usize = 24;
+/// What is looked at of a long text.
+const LANGUAGE_MAX_BYTES: usize = 2000;
+
+/// Adds what needs the outside world or configuration. May degrade, never blocks for ever.
+pub struct Enricher {
+    pub blobs: BlobStore,
+    pub detect_language: bool,
+}
+
+impl Enricher {
+    pub async fn enrich(&self, instance: &Instance, draft: &mut Draft) -> Result<(), BlobFault> {
+        for blob in std::mem::take(&mut draft.blobs) {
+            self.blobs.put(&blob.reference, blob.bytes).await?;
+        }
+        let event = &mut draft.event;
+        instance.route(&event.account, &mut event.routing);
+        if self.detect_language && event.direction == Direction::Inbound && event.routing.language.is_none() {
+            event.routing.language = event.text.as_deref().and_then(language);
+        }
+        Ok(())
+    }
+}
+
+fn language(text: &str) -> Option<Language> {
+    let (text, _) = connector_sdk::text::cut(text, LANGUAGE_MAX_BYTES);
+    if text.chars().take(LANGUAGE_MIN_CHARS).count() < LANGUAGE_MIN_CHARS {
+        return None;
+    }
+    let info = whatlang::detect(text)?;
+    Some(Language { code: info.lang().code().to_owned(), confidence: (info.confidence() * 100.0).round() / 100.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_texts_have_no_language() {
+        assert_eq!(language("hi"), None);
+        assert_eq!(language("Где мой заказ? Я жду уже две недели.").unwrap().code, "rus");
+    }
+}
