@@ -129,12 +129,9 @@ impl TokenSource {
         if let Some(scope) = &self.config.scope {
             form.append_pair("scope", scope);
         }
-        let mut request = HttpRequest::post(
-            self.config.token_endpoint.clone(),
-            "application/x-www-form-urlencoded",
-            form.finish(),
-        )
-        .header("accept", "application/json");
+        let mut request =
+            HttpRequest::post(self.config.token_endpoint.clone(), "application/x-www-form-urlencoded", form.finish())
+                .header("accept", "application/json");
         request.max_bytes = MAX_ANSWER_BYTES;
         let answer = io.http.send(request).await?;
         if matches!(answer.status, 400 | 401) {
@@ -175,7 +172,8 @@ fn denied(code: &str) -> IntakeError {
     match code.as_str() {
         "temporarily_unavailable" | "server_error" => IntakeError::retry(format!("the token endpoint answered {code}")),
         "invalid_grant" => IntakeError::Unauthorised(
-            "the refresh token is expired or revoked (invalid_grant): consent again and configure the new one".to_owned(),
+            "the refresh token is expired or revoked (invalid_grant): consent again and configure the new one"
+                .to_owned(),
         ),
         _ => IntakeError::Unauthorised(format!("the token endpoint refused the refresh: {code}")),
     }
