@@ -27,7 +27,7 @@ pub(crate) fn check(path: Result<&Path, String>, expected: Option<&str>, actual:
             Err(format!("differs from what is expected (BLESS=1 rewrites it):\n{}", difference(expected, actual)))
         }
         None => {
-            let path = path?;
+            let path = path.map_err(|e| format!("there is no such file ({e}); it would be:\n{actual}"))?;
             write(path, actual)?;
             Err(format!("{} was missing and has been written: read it, then run again", name(path)))
         }

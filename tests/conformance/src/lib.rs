@@ -25,10 +25,15 @@
 //! options); read the difference before you commit it.
 
 mod bless;
+mod example;
 mod folder;
 mod laws;
+mod mutate;
+mod options;
 mod outcome;
+mod proof;
 mod subject;
+mod table;
 
 use std::process::ExitCode;
 
@@ -36,18 +41,41 @@ use connector_sdk::Entry;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Result of one test: `Err` says what is wrong and what to do.
-pub(crate) type Verdict = Result<(), String>;
+pub type Verdict = Result<(), String>;
 
-/// Runs every law over every case of these connectors.
-pub fn main(entries: &[Entry]) -> ExitCode {
-    let arguments = Arguments::from_args();
-    let mut trials: Vec<Trial> = entries.iter().flat_map(laws::trials).collect();
-    if trials.is_empty() {
-        trials.push(trial("list".to_owned(), || Err("the list of connectors is empty: nothing was tested".to_owned())));
-    }
-    libtest_mimic::run(&arguments, trials).exit_code()
+/// One law over one case, or over one connector.
+pub struct Test {
+    /// `slack::dm_with_file::golden`.
+    pub name: String,
+    run: Box<dyn FnOnce() -> Verdict + Send>,
 }
 
-pub(crate) fn trial(name: String, test: impl FnOnce() -> Verdict + Send + 'static) -> Trial {
-    Trial::test(name, move || test().map_err(Failed::from))
+impl Test {
+    pub(crate) fn new(name: String, run: impl FnOnce() -> Verdict + Send + 'static) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+
+    /// Runs it.
+    pub fn run(self) -> Verdict {
+        (self.run)()
+    }
+}
+
+/// Every test of these connectors; at least one, which fails when there is nothing to test.
+pub fn tests(entries: &[Entry]) -> Vec<Test> {
+    let tests: Vec<Test> = entries.iter().flat_map(laws::tests).collect();
+    if !tests.is_empty() {
+        return tests;
+    }
+    vec![Test::new("list".to_owned(), || Err("the list of connectors is empty: nothing was tested".to_owned()))]
+}
+
+/// Runs every law over every case of these connectors, with the arguments of a Rust test binary.
+pub fn main(entries: &[Entry]) -> ExitCode {
+    let arguments = Arguments::from_args();
+    let trials = tests(entries)
+        .into_iter()
+        .map(|test| Trial::test(test.name.clone(), move || test.run().map_err(Failed::from)))
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
