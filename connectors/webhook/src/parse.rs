@@ -1,0 +1,194 @@
+//! From a body to events: items, the mapping over each, and what its outputs become.
+
+mod event;
+mod files;
+
+use std::sync::Arc;
+
+use connector_sdk::schemas::Channel;
+use connector_sdk::{ConfigError, FetchedMedia, Parse, Parsed, RawEvent, Rejected, Skipped, Wire, body, json, redact};
+use serde_json::{Map, Value};
+
+use crate::id;
+use crate::jq::Program;
+use crate::recipe::{EventIdAt, Recipe};
+use crate::verify::Verifier;
+use crate::wire::Mapped;
+
+/// What a recipe and an instance say about events, without secrets.
+pub struct Source {
+    pub provider: String,
+    pub channel: Channel,
+    pub account: String,
+    pub attachment_hosts: Vec<String>,
+    pub verified_by: Option<&'static str>,
+    pub parser_version: String,
+}
+
+/// Runs a recipe.
+pub struct Parser {
+    source: Source,
+    program: Program,
+    event_id: Option<EventIdAt>,
+    items: Option<String>,
+    verifier: Arc<Verifier>,
+}
+
+impl Parser {
+    pub fn new(
+        name: &str,
+        recipe: Recipe,
+        program: Program,
+        account: String,
+        attachment_hosts: Vec<String>,
+        verifier: &Arc<Verifier>,
+    ) -> Result<Self, ConfigError> {
+        let bad = |field: &str, message: &str| ConfigError::new(format!("recipe {name}: {field}"), message);
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+        if recipe.provider.is_empty() || !recipe.provider.bytes().all(plain) {
+            return Err(bad("provider", "must be lower-case letters, digits, '_' and '-'"));
+        }
+        let channel = event::known_channel(&recipe.channel).map_err(|message| bad("channel", &message))?;
+        let pointers = [
+            recipe.items.as_deref(),
+            match &recipe.event_id {
+                Some(EventIdAt::Pointer(pointer)) => Some(pointer.as_str()),
+                _ => None,
+            },
+        ];
+        if pointers.into_iter().flatten().any(|pointer| !pointer.starts_with('/')) {
+            return Err(bad("", "a JSON pointer begins with '/'"));
+        }
+        let source = Source {
+            provider: recipe.provider,
+            channel,
+            account,
+            attachment_hosts,
+            verified_by: verifier.name(),
+            parser_version: format!("{}/{}+{name}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        };
+        Ok(Self { source, program, event_id: recipe.event_id, items: recipe.items, verifier: verifier.clone() })
+    }
+
+    fn body(&self, raw: &RawEvent) -> Parsed {
+        let document = match json::parse(&raw.body) {
+            Ok(document) => document,
+            Err(rejected) => return Parsed { rejected: vec![rejected], ..Parsed::default() },
+        };
+        let delivery = Delivery { raw, sanitized: document.sanitized, headers: self.headers(raw), query: query(raw) };
+        let value = match &self.items {
+            None => document.value,
+            Some(pointer) => match document.value.pointer(pointer) {
+                Some(list @ Value::Array(_)) => list.clone(),
+                _ => return Parsed::reject("missing_items", format!("there is no list at {pointer}")),
+            },
+        };
+        let Value::Array(items) = value else { return self.item(&delivery, &value, None) };
+        if items.is_empty() {
+            return Parsed::skip("empty list", "a batch without items says nothing");
+        }
+        let mut parsed = Parsed::default();
+        for (index, item) in items.iter().enumerate() {
+            parsed.merge(self.item(&delivery, item, Some(index)));
+        }
+        parsed
+    }
+
+    /// One item, all or nothing: events of an item that fails half-way would come twice when it is replayed.
+    fn item(&self, delivery: &Delivery<'_>, item: &Value, index: Option<usize>) -> Parsed {
+        let text = item.to_string();
+        let reject = |code: &'static str, detail: String| {
+            let rejected = match index {
+                Some(_) => Rejected::part(code, detail, text.clone()),
+                None => Rejected::whole(code, detail),
+            };
+            Parsed { rejected: vec![rejected], ..Parsed::default() }
+        };
+        let outputs = match self.program.run(&text, &delivery.headers, &delivery.query) {
+            Ok(outputs) => outputs,
+            Err(error) => return reject("mapping_failed", format!("jq: {error}")),
+        };
+        if outputs.is_empty() {
+            return Parsed::skip("item", "the mapping makes nothing of it");
+        }
+        let several = outputs.len() > 1;
+        let mut parsed = Parsed::default();
+        for (number, output) in outputs.into_iter().enumerate() {
+            let place = id::Place { item: index, output: several.then_some(number) };
+            match Mapped::read(output).and_then(|mapped| self.output(delivery, item, &text, mapped, place)) {
+                Ok(one) => parsed.merge(one),
+                Err(detail) => return reject("mapping_output", detail),
+            }
+        }
+        parsed
+    }
+
+    fn output(
+        &self,
+        delivery: &Delivery<'_>,
+        item: &Value,
+        text: &str,
+        mapped: Mapped,
+        place: id::Place,
+    ) -> Result<Parsed, String> {
+        if let Some(name) = mapped.skip {
+            let skipped = Skipped { item: name, reason: "the recipe skips it by name" };
+            return Ok(Parsed { skipped: vec![skipped], ..Parsed::default() });
+        }
+        let delivery_id = match &self.event_id {
+            None => None,
+            Some(EventIdAt::Header(name)) => delivery.raw.headers.get(name).map(str::to_owned),
+            Some(EventIdAt::Pointer(pointer)) => json::id(item, pointer),
+        };
+        let own = mapped.id.as_ref().map(|id| id.0.as_str());
+        let revision = mapped.revision.as_ref().map(|revision| revision.0.clone());
+        let key = id::event(own, delivery_id.as_deref(), text.as_bytes(), place, revision);
+        let cx = event::Context { source: &self.source, raw: delivery.raw, item, delivery_id: delivery_id.as_deref() };
+        let (mut draft, fetches) = cx.draft(key, mapped)?;
+        draft.event.provenance.sanitized |= delivery.sanitized;
+        Ok(Parsed { events: vec![draft], fetches, ..Parsed::default() })
+    }
+
+    /// What a mapping may see of the headers: no secrets.
+    fn headers(&self, raw: &RawEvent) -> Value {
+        let mut map = Map::new();
+        for (name, value) in raw.headers.iter().filter(|(name, _)| !self.verifier.is_secret(name)) {
+            map.entry(name).or_insert_with(|| Value::from(String::from_utf8_lossy(value)));
+        }
+        Value::Object(map)
+    }
+}
+
+/// One delivery, and what mappings see of it beside the items.
+struct Delivery<'a> {
+    raw: &'a RawEvent,
+    sanitized: bool,
+    headers: Value,
+    query: Value,
+}
+
+fn query(raw: &RawEvent) -> Value {
+    let pairs = body::urlencoded(raw.query().unwrap_or_default().as_bytes());
+    Value::Object(pairs.into_iter().map(|(name, value)| (name, Value::from(value))).collect())
+}
+
+impl Parse for Parser {
+    fn parse(&self, raw: &RawEvent) -> Parsed {
+        if raw.wire != Wire::Fetched {
+            return self.body(raw);
+        }
+        match serde_json::from_slice::<FetchedMedia>(&raw.body) {
+            Ok(fetched) => files::fetched(fetched, raw, &self.source),
+            Err(error) => Parsed::reject("malformed_fetch_result", format!("line {}", error.line())),
+        }
+    }
+
+    fn redact(&self, raw: &RawEvent) -> RawEvent {
+        match &self.event_id {
+            Some(EventIdAt::Header(name)) if !self.verifier.is_secret(name) => {
+                redact::headers(raw, &[name.to_ascii_lowercase().as_str()])
+            }
+            _ => redact::headers(raw, &[]),
+        }
+    }
+}
