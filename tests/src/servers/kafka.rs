@@ -19,6 +19,8 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// An orderly stop moves leaders and closes logs.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// Environment variable that lets brokers compile fully.
+pub const FULL_SPEED: &str = "INLET_KAFKA_FULL_SPEED";
 
 /// A cluster. Brokers are named by their index from 0.
 #[derive(Debug)]
@@ -156,7 +158,12 @@ impl Kafka {
             bail!("broker {index} runs already");
         }
         // The second compiler costs more than it brings in the minutes that a test lives.
-        let mut command = java(&["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1"])?;
+        // A benchmark wants the broker that people run.
+        let options: &[&str] = match std::env::var_os(FULL_SPEED) {
+            Some(_) => &["-Xms128m", "-Xmx512m"],
+            None => &["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1"],
+        };
+        let mut command = java(options)?;
         command.arg("kafka.Kafka").arg(&broker.config);
         broker.process = Some(self.dir.spawn(&format!("broker{index}"), &mut command)?);
         Ok(())
