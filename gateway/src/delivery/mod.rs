@@ -12,6 +12,7 @@ pub mod replay;
 mod sections;
 pub mod settings;
 mod topic_settings;
+pub mod topics;
 mod verdict;
 
 pub use link::LinkState;
