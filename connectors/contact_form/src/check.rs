@@ -145,7 +145,7 @@ fn is_number(text: &str) -> bool {
     (digits(whole) || whole.is_empty())
         && digits(fraction)
         && digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent))
-        && mantissa != ""
+        && !mantissa.is_empty()
 }
 
 fn file_errors(form: &Form, field: &FormField, submission: &Submission) -> Vec<FieldError> {

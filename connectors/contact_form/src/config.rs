@@ -240,8 +240,8 @@ impl FieldKind {
 }
 
 /// A choice: its value alone, or value and label.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "a text, or a map with value and label")]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(untagged)]
 pub enum Choice {
     Value(String),
     Labelled(LabelledChoice),
@@ -255,6 +255,27 @@ pub struct LabelledChoice {
     pub value: String,
     /// What people read.
     pub label: String,
+}
+
+/// By hand, since serde's untagged enums do not say which key of a map is wrong.
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Choice;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text, or a map with value and label")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Choice, E> {
+                Ok(Choice::Value(text.to_owned()))
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Choice, A::Error> {
+                let choice = LabelledChoice::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                Ok(Choice::Labelled(choice))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 impl Choice {

@@ -3,13 +3,15 @@
 //! The key covers the form, what was filled in (secrets masked, so that the redacted input gives the same id) and the
 //! files' hashes, with one more part that tells two equal messages apart:
 //!
-//! 1. the id that the sender gave (Idempotency-Key, `_submission_id`), where there is one;
-//! 2. else the page's token, while it is young enough: one page sends one message once, however often the button is
-//!    pressed or the page reloaded;
-//! 3. else the address and a span of `dedupe_seconds` on a fixed grid: two presses on either side of a grid line stay
+//! 1. the id of the submission: header Idempotency-Key or field `_submission_id`. The hosted page and the embed script
+//!    bring one, so that one filled-in form is one message, however often the button is pressed or the answer reloaded.
+//!    An id that a page was given counts while its token is young: a copy of the page that somebody keeps elsewhere
+//!    must not make one message of two that are a month apart.
+//! 2. else the address and a span of `dedupe_seconds` on a fixed grid: two presses on either side of a grid line stay
 //!    two events.
 //!
-//! An id of the sender never stands alone: who goes back and sends another text with the same id sends another message.
+//! An id never stands alone: who goes back and sends another text with the same id sends another message, and two
+//! visitors of one cached page do not share a conversation.
 
 use std::time::Duration;
 
@@ -21,49 +23,36 @@ use crate::form::Form;
 use crate::token;
 use crate::wire::Submission;
 
-/// Key of the event and of its conversation.
-pub struct Ids {
-    pub event: EventKey,
-    /// The sender's id of the submission, else the event's.
-    pub submission: String,
-}
-
-/// Makes the ids of a submission.
-pub fn make(
+/// The key of a submission; it is its conversation's as well.
+pub fn key(
     form: &Form,
     raw: &RawEvent,
     submission: &Submission,
     fields: &[FormField],
     attachments: &[Attachment],
-) -> Ids {
+) -> EventKey {
     let content = content(fields, attachments);
-    let own = submission.id(raw);
-    let (scope, apart) = match &own {
-        Some(id) => ("id", id.clone()),
-        None => occasion(form, raw, submission),
+    let (scope, apart) = match submission.id(raw).filter(|id| counts(form, raw, submission, id)) {
+        Some(id) => ("id", id),
+        None => span(form, raw),
     };
-    let parts: [&[u8]; 4] = [form.id.as_bytes(), scope.as_bytes(), apart.as_bytes(), content.as_bytes()];
-    let key = content_key(&parts);
-    Ids { submission: own.unwrap_or_else(|| key.clone()), event: EventKey::new(key) }
+    EventKey::new(content_key(&[form.id.as_bytes(), scope.as_bytes(), apart.as_bytes(), content.as_bytes()]))
 }
 
-fn occasion(form: &Form, raw: &RawEvent, submission: &Submission) -> (&'static str, String) {
-    let span_seconds = i64::try_from(form.config.dedupe_seconds).unwrap_or(i64::MAX);
-    if span_seconds == 0 {
+fn counts(form: &Form, raw: &RawEvent, submission: &Submission, id: &str) -> bool {
+    let young = Duration::from_secs(form.config.max_seconds);
+    // The seal does not matter here: a replay after the secret was changed must give the same id.
+    let made_at = submission.token().and_then(token::made_at);
+    !id.starts_with(token::PAGE_ID) || made_at.is_some_and(|at| raw.received_at.since(at) <= young)
+}
+
+fn span(form: &Form, raw: &RawEvent) -> (&'static str, String) {
+    let seconds = i64::try_from(form.config.dedupe_seconds).unwrap_or(i64::MAX);
+    if seconds == 0 {
         return ("moment", raw.received_at.to_string());
     }
-    let young = Duration::from_secs(form.config.max_seconds);
-    let token = submission.token().filter(|token| {
-        // The seal does not matter here: a replay after the secret was changed must give the same id.
-        token::made_at(token).is_some_and(|at| raw.received_at.since(at) <= young)
-    });
-    match token {
-        Some(token) => ("page", token.to_owned()),
-        None => {
-            let peer = raw.peer.filter(|_| form.config.keep_ip).map(|ip| ip.to_string()).unwrap_or_default();
-            ("span", format!("{} {peer}", raw.received_at.unix_seconds().div_euclid(span_seconds)))
-        }
-    }
+    let peer = raw.peer.filter(|_| form.config.keep_ip).map(|ip| ip.to_string()).unwrap_or_default();
+    ("span", format!("{} {peer}", raw.received_at.unix_seconds().div_euclid(seconds)))
 }
 
 fn content(fields: &[FormField], attachments: &[Attachment]) -> String {

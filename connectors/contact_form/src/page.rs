@@ -19,6 +19,7 @@ const STYLE: &str = include_str!("assets/form.css");
 #[derive(Default)]
 pub struct View<'a> {
     pub token: String,
+    pub submission_id: String,
     /// What was typed, to be shown again.
     pub typed: Option<&'a Submission>,
     pub errors: &'a [FieldError],
@@ -77,11 +78,10 @@ pub fn fragment(form: &Form, view: &View<'_>) -> String {
     let encoding = if form.takes_files() { "multipart/form-data" } else { "application/x-www-form-urlencoded" };
     // Without an action it goes to the page's own address, query included.
     let _ = writeln!(out, "<form method=\"post\" enctype=\"{encoding}\" accept-charset=\"utf-8\">");
-    let hidden = [(wire::TOKEN, Some(&view.token)), (wire::REFERRER, view.referrer.as_ref())];
-    for (name, value) in hidden {
-        if let Some(value) = value {
-            let _ = writeln!(out, "<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value));
-        }
+    let referrer = view.referrer.as_deref().unwrap_or_default();
+    let hidden = [(wire::TOKEN, &*view.token), (wire::SUBMISSION_ID, &view.submission_id), (wire::REFERRER, referrer)];
+    for (name, value) in hidden.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(out, "<input type=\"hidden\" name=\"{name}\" value=\"{}\">", escape(value));
     }
     for field in &form.fields {
         field::write(&mut out, form, field, view);

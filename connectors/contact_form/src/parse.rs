@@ -44,18 +44,17 @@ fn draft(form: &Form, raw: &RawEvent, submission: Submission) -> Draft {
         attach(&mut draft, at, file);
     }
     let fields = fields(form, &submission);
-    let ids = id::make(form, raw, &submission, &fields, &draft.event.attachments);
+    let key = id::key(form, raw, &submission, &fields, &draft.event.attachments);
     let roles = roles::find(&form.config, &fields);
     let event = &mut draft.event;
     event.sender = sender(&roles, &fields, extra::locale(raw, &submission));
-    event.conversation = Conversation::new(KeyBasis::Submission, &ids.submission).of_type(ConversationType::Form);
-    event.conversation.thread_id = Some(ids.submission.clone());
+    event.conversation = Conversation::new(KeyBasis::Submission, &key.event_id).of_type(ConversationType::Form);
     event.conversation.title = Some(form.name.clone());
     event.conversation.subject = roles.subject.as_deref().and_then(|key| first(&fields, key));
     event.text = Some(text(form, &fields));
     event.provider_data = Some(extra::provider_data(form, raw, &submission, &roles, &fields));
     event.provenance = provenance(form, raw, &submission);
-    event.provenance.message_ids = vec![ids.submission];
+    event.provenance.message_ids = vec![key.event_id.clone()];
     event.provenance.provider_event_id = submission.id(raw);
     event.routing = Routing {
         department: form.config.department.clone(),
@@ -70,7 +69,7 @@ fn draft(form: &Form, raw: &RawEvent, submission: Submission) -> Draft {
         fields,
         page_url: extra::page_url(raw, &submission),
     }];
-    draft.key = ids.event;
+    draft.key = key;
     draft
 }
 

@@ -187,11 +187,12 @@ fn filled_page(
     banner: Option<String>,
 ) -> String {
     let referrer = typed.control(wire::REFERRER);
-    page::page(form, &View { token, typed: Some(typed), errors, banner, referrer })
+    // The same page, so that what is sent again is the same message.
+    let submission_id = typed.control(wire::SUBMISSION_ID).unwrap_or_default();
+    page::page(form, &View { token, submission_id, typed: Some(typed), errors, banner, referrer })
 }
 
-/// The token of a page that is shown again. A good one goes on ageing, so that the message keeps its id; one that was
-/// good once is replaced by one that is old enough, so that nobody waits.
+/// The token of a page that is shown again. A good one goes on ageing; one that was good once is replaced by one that is old enough, so that nobody waits.
 fn next_token(form: &Form, typed: &Submission, now: Timestamp) -> String {
     let secrets = &form.config.secret;
     match (spam::token(form, typed, now), typed.token()) {

@@ -1,14 +1,20 @@
 //! The time-trap token: when a page was made, sealed with the form's secret.
 //!
 //! `<milliseconds since 1970>.<hex HMAC-SHA256>`, over a fixed label, the form's id and the milliseconds. It is public
-//! (every visitor gets one) and proves no more than that this gateway made a page at that time.
+//! (every visitor gets one) and proves no more than that this gateway made a page at that time. With it a page is given
+//! an id for its submission.
 
 use std::time::Duration;
 
-use connector_sdk::Timestamp;
 use connector_sdk::verify::{Secrets, hex_matches, hmac_sha256};
+use connector_sdk::{RawEvent, Timestamp};
 
 const LABEL: &[u8] = b"inlet contact form token v1";
+const ID_LABEL: &[u8] = b"inlet contact form submission v1";
+/// Beginning of the ids that pages give to their submissions.
+pub const PAGE_ID: &str = "page-";
+/// Bytes of such an id before they are written as hex.
+const PAGE_ID_BYTES: usize = 16;
 /// How far ahead of ours another replica's clock may be.
 const SKEW: Duration = Duration::from_secs(60);
 
@@ -26,9 +32,22 @@ pub enum Token {
 /// A token for a page made at `at`.
 pub fn issue(secrets: &Secrets, form_id: &str, at: Timestamp) -> String {
     let millis = at.unix_millis().to_string();
-    let seal: String =
-        seal(secrets.current().expose(), form_id, &millis).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{millis}.{seal}")
+    format!("{millis}.{}", hex(&seal(secrets.current().expose(), form_id, &millis)))
+}
+
+/// An id for the submission of a page that is made now for this request: visitors of the same moment differ by address
+/// and headers, and nobody can guess another's.
+pub fn page_id(secrets: &Secrets, form_id: &str, request: &RawEvent, now: Timestamp) -> String {
+    let (now, peer) = (now.to_string(), request.peer.map(|ip| ip.to_string()).unwrap_or_default());
+    let headers = request.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value]);
+    let parts: Vec<&[u8]> = [form_id.as_bytes(), now.as_bytes(), peer.as_bytes()].into_iter().chain(headers).collect();
+    let seed = connector_sdk::key::content_key(&parts);
+    let id = hmac_sha256(secrets.current().expose().as_bytes(), &[ID_LABEL, seed.as_bytes()]);
+    format!("{PAGE_ID}{}", hex(&id[..PAGE_ID_BYTES]))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Checks a token; both secrets of a rotation are good.

@@ -95,7 +95,8 @@ impl FormWebhook {
         let answer = match below {
             "" | "/" => {
                 let referrer = request.headers.get("referer").map(connector_sdk::text::one_line);
-                let view = View { token: token(), referrer, ..View::default() };
+                let submission_id = token::page_id(&form.config.secret, &form.id, request, now);
+                let view = View { token: token(), submission_id, referrer, ..View::default() };
                 reply::html(form, 200, page::page(form, &view))
             }
             "/thanks" => {

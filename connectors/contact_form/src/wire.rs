@@ -9,7 +9,7 @@ use connector_sdk::text::one_line;
 use connector_sdk::{Bytes, RawEvent};
 use serde_json::{Map, Value};
 
-/// Fields and files of one submission together; beyond that it is no form.
+/// Values and files of one submission together; beyond that it is no form.
 pub const FIELDS_MAX: usize = 200;
 /// Bytes of an id that the sender gives to a submission.
 const SUBMISSION_ID_MAX_BYTES: usize = 200;
@@ -102,7 +102,7 @@ pub fn read(raw: &RawEvent) -> Result<Submission, WireError> {
         Encoding::Multipart => from_parts(parts(raw)?),
         Encoding::Json => json::read(&raw.body)?,
     };
-    if submission.entries.len() + submission.files.len() > FIELDS_MAX {
+    if submission.count() > FIELDS_MAX {
         return Err(WireError::TooMany);
     }
     Ok(submission)
@@ -133,6 +133,11 @@ impl Submission {
         if !self.entries.iter().any(|entry| entry.key == key) {
             self.entries.push(Entry { key: key.to_owned(), values: Vec::new() });
         }
+    }
+
+    /// Values and files; a field without a value counts as well.
+    fn count(&self) -> usize {
+        self.entries.iter().map(|entry| entry.values.len().max(1)).sum::<usize>() + self.files.len()
     }
 
     pub fn values(&self, key: &str) -> &[String] {

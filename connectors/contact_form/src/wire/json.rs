@@ -23,7 +23,7 @@ pub fn read(body: &[u8]) -> Result<Submission, WireError> {
 }
 
 fn add(submission: &mut Submission, key: &str, value: &Value) -> Result<(), WireError> {
-    if submission.entries.len() > FIELDS_MAX {
+    if submission.count() > FIELDS_MAX {
         return Err(WireError::TooMany);
     }
     match value {
