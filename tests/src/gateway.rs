@@ -123,6 +123,11 @@ impl Gateway {
         drop(self.process.take());
     }
 
+    /// kill -9 in the middle of what other threads do with it; follow with [`Gateway::kill`].
+    pub fn kill_now(&self) {
+        self.process.iter().for_each(Process::kill_now);
+    }
+
     /// SIGTERM, then the exit status within the grace period.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         let mut process = self.process.take().context("the gateway does not run")?;

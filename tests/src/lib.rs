@@ -5,8 +5,10 @@
 //! The API is synchronous: a test reads as a sequence of things done and things waited for ([`wait`]).
 
 pub mod cache;
+pub mod config;
 pub mod consume;
 pub mod corpus;
+pub mod fixtures;
 pub mod gateway;
 pub mod http_client;
 pub mod judge;

@@ -181,6 +181,11 @@ impl Process {
         let _ = kill_process_group(self.pid(), Signal::CONT);
     }
 
+    /// SIGKILL to the group, at once and from any thread; [`Process::kill`] reaps later.
+    pub fn kill_now(&self) {
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+    }
+
     /// SIGKILL to the group, then reaps the leader.
     pub fn kill(&mut self) {
         if self.exited().is_none() {
