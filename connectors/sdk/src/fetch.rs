@@ -64,6 +64,29 @@ pub struct FetchIo {
     pub now: Timestamp,
 }
 
+impl FetchIo {
+    /// Downloads. A redirect is followed once, to an https URL that `allowed` lets through, without the request's
+    /// headers: credentials stay with the host that they are for.
+    pub async fn download_redirected(
+        &self,
+        request: HttpRequest,
+        allowed: impl Fn(&str) -> bool + Send,
+    ) -> Result<Downloaded, HttpFault> {
+        let first = self.download.download(request.clone()).await?;
+        if !(300..400).contains(&first.status) {
+            return Ok(first);
+        }
+        let answer = self.http.send(request.clone()).await?;
+        let location = answer.headers.get("location").and_then(|to| url::Url::parse(&request.url).ok()?.join(to).ok());
+        match location {
+            Some(to) if to.scheme() == "https" && allowed(to.as_str()) => {
+                self.download.download(HttpRequest { url: to.into(), headers: Vec::new(), ..request }).await
+            }
+            _ => Ok(first),
+        }
+    }
+}
+
 /// What came of an order for media: the body of a raw event of wire `Fetched`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedMedia {

@@ -1,16 +1,21 @@
 //! Media and recordings, which are behind the account's credentials.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connector_sdk::{
-    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpRequest, IntakeError, RawEvent, Timestamp, async_trait,
-    verify,
+    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpFault, HttpRequest, IntakeError, RawEvent, Timestamp,
+    async_trait, verify,
 };
 use serde::Deserialize;
 
 use crate::Config;
 use crate::parse::MediaParams;
 
+/// Largest file; long recordings stay well below it. Bytes.
+const MEDIA_MAX_BYTES: usize = 256 << 20;
+/// For one download.
+const MEDIA_TIMEOUT: Duration = Duration::from_secs(300);
 /// Hosts that get the credentials: the API, by whatever edge or region. A file's URL comes from the payload.
 const HOST: &str = "api.twilio.com";
 const HOST_SUFFIX: &str = ".twilio.com";
@@ -49,8 +54,17 @@ impl Fetch for MediaFetch {
         }
         let mut refused = 0;
         for authorization in self.credentials(&params.account) {
-            let request = HttpRequest::get(&params.url).header("authorization", authorization);
-            let downloaded = io.download.download(request).await?;
+            let mut request = HttpRequest::get(&params.url).header("authorization", authorization);
+            request.max_bytes = MEDIA_MAX_BYTES;
+            request.timeout = MEDIA_TIMEOUT;
+            // The API answers with a signed URL at the storage of its choice, good for a short time.
+            let downloaded = match io.download_redirected(request, |_| true).await {
+                Err(HttpFault::TooLarge { limit_bytes, .. }) => {
+                    let reason = format!("the file is larger than {limit_bytes} bytes");
+                    return Ok(vec![FetchedMedia::failed(order, &reason).into_raw(io.now)]);
+                }
+                other => other?,
+            };
             match downloaded.status {
                 401 | 403 => refused = downloaded.status,
                 _ => return outcome(order, &params, downloaded, io.now),

@@ -4,12 +4,13 @@ mod address;
 mod call;
 mod media;
 mod message;
+mod stream;
 
 use std::sync::Arc;
 
 use connector_sdk::key::content_key;
 use connector_sdk::schemas::{Channel, Conversation, Event, KeyBasis, Kind};
-use connector_sdk::{Draft, EventKey, FetchedMedia, Parse, Parsed, RawEvent, Rejected, Wire, json, redact};
+use connector_sdk::{Draft, EventKey, FetchedMedia, Parse, Parsed, RawEvent, Timestamp, Wire, redact};
 use serde_json::Value;
 
 pub use media::MediaParams;
@@ -18,8 +19,6 @@ use crate::wire::{self, Params};
 use crate::{Config, PROVIDER};
 
 const PARSER_VERSION: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-/// Equal in every attempt to deliver the same callback.
-const IDEMPOTENCY_TOKEN: &str = "i-twilio-idempotency-token";
 /// Account of input that names none.
 const NO_ACCOUNT: &str = "unknown";
 
@@ -38,7 +37,7 @@ impl Parser {
         if params.is_empty() {
             return Parsed::reject("empty_body", "the callback has no parameters");
         }
-        let cx = Context { config: &self.config, params: &params, raw };
+        let cx = Context { config: &self.config, params: &params, raw, occurred_at: None, event_id: None };
         let has = |name| params.get(name).is_some();
         // Webhooks of Twilio Conversations also carry a MessageSid, of another kind of message.
         if has("ConversationSid") {
@@ -61,53 +60,6 @@ impl Parser {
             .find_map(|name| Some(format!("{name}:{}", params.get(name)?)));
         cx.unsupported(name.as_deref().unwrap_or("callback"))
     }
-
-    /// Event Streams: a list of CloudEvents. Their data has shapes of its own, which are not modelled.
-    fn cloud_events(&self, raw: &RawEvent) -> Parsed {
-        let document = match json::parse(&raw.body) {
-            Ok(document) => document,
-            Err(rejected) => return Parsed { rejected: vec![rejected], ..Parsed::default() },
-        };
-        let items = match document.value {
-            Value::Array(items) => items,
-            one => vec![one],
-        };
-        if items.is_empty() {
-            return Parsed::skip("empty list", "a batch without events says nothing");
-        }
-        let mut parsed = Parsed::default();
-        for item in items {
-            match self.cloud_event(raw, &item) {
-                Ok(draft) => parsed.events.push(draft),
-                Err(detail) => parsed.rejected.push(Rejected::part("not_a_cloud_event", detail, item.to_string())),
-            }
-        }
-        parsed
-    }
-
-    fn cloud_event(&self, raw: &RawEvent, item: &Value) -> Result<Draft, &'static str> {
-        let id = json::text(item, "/id").ok_or("CloudEvent without id")?;
-        let provider_type = json::text(item, "/type").ok_or("CloudEvent without type")?;
-        let occurred_at = json::text(item, "/time").and_then(connector_sdk::Timestamp::parse);
-        let account = ["/data/accountSid", "/data/AccountSid", "/data/account_sid"]
-            .iter()
-            .find_map(|at| json::text(item, at))
-            .or(self.config.account_sid.as_deref())
-            .unwrap_or(NO_ACCOUNT);
-        let mut draft = Draft::unsupported(
-            EventKey::new(id),
-            Channel::Sms,
-            PROVIDER,
-            account,
-            occurred_at.unwrap_or(raw.received_at),
-            provider_type,
-            item.clone(),
-        );
-        draft.event.conversation = Conversation::new(KeyBasis::Event, "");
-        provenance(&mut draft.event, raw, provider_type);
-        draft.event.provenance.provider_event_id = Some(id.to_owned());
-        Ok(draft)
-    }
 }
 
 impl Parse for Parser {
@@ -118,13 +70,13 @@ impl Parse for Parser {
                 Err(error) => Parsed::reject("malformed_fetch_result", format!("line {}", error.line())),
             },
             _ if raw.method == "GET" || wire::is_form(raw) => self.callback(raw),
-            _ => self.cloud_events(raw),
+            _ => stream::parse(&self.config, raw),
         }
     }
 
     fn redact(&self, raw: &RawEvent) -> RawEvent {
         // Bodies hold personal data but no secret: credentials never travel in callbacks.
-        redact::headers(raw, &[IDEMPOTENCY_TOKEN])
+        redact::headers(raw, &[])
     }
 }
 
@@ -133,6 +85,10 @@ struct Context<'a> {
     config: &'a Config,
     params: &'a Params,
     raw: &'a RawEvent,
+    /// By the provider's clock, where it is not a parameter.
+    occurred_at: Option<Timestamp>,
+    /// The provider's id of the delivery.
+    event_id: Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -142,10 +98,15 @@ impl<'a> Context<'a> {
         self.params.get("AccountSid").or(self.config.account_sid.as_deref()).unwrap_or(NO_ACCOUNT)
     }
 
+    fn at(&self) -> Timestamp {
+        self.occurred_at.unwrap_or(self.raw.received_at)
+    }
+
     /// An event with provenance and, in `provider_data`, every parameter that `used` does not name.
     fn event(&self, kind: Kind, channel: Channel, provider_type: &str, used: &[&str]) -> Event {
-        let mut event = Event::new(kind, channel, PROVIDER, self.account(), self.raw.received_at);
+        let mut event = Event::new(kind, channel, PROVIDER, self.account(), self.at());
         provenance(&mut event, self.raw, provider_type);
+        event.provenance.provider_event_id = self.event_id.map(str::to_owned);
         event.provider_data = self.params.rest(used);
         event
     }
@@ -153,7 +114,7 @@ impl<'a> Context<'a> {
     fn unsupported(&self, provider_type: &str) -> Parsed {
         let all = self.params.rest(&[]).unwrap_or(Value::Null);
         let id = content_key(&[self.params.signed_text().as_bytes()]);
-        let at = self.raw.received_at;
+        let at = self.at();
         let channel = if self.params.has("CallSid") { Channel::Voice } else { Channel::Sms };
         let key = EventKey::new(id);
         let mut draft = Draft::unsupported(key, channel, PROVIDER, self.account(), at, provider_type, all);
@@ -177,6 +138,5 @@ fn provenance(event: &mut Event, raw: &RawEvent, provider_type: &str) {
     provenance.provider_type = Some(provider_type.to_owned());
     if raw.wire == Wire::Http {
         provenance.verified_by = Some("hmac-sha1".to_owned());
-        provenance.provider_event_id = raw.headers.get(IDEMPOTENCY_TOKEN).map(str::to_owned);
     }
 }

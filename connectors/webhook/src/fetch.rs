@@ -1,10 +1,17 @@
 //! Attachments by URL, from hosts that the recipe or the instance allows.
 
+use std::time::Duration;
+
 use connector_sdk::{
-    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpRequest, IntakeError, RawEvent, Secret, Timestamp,
-    async_trait,
+    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpFault, HttpRequest, IntakeError, RawEvent, Secret,
+    Timestamp, async_trait,
 };
 use serde::{Deserialize, Serialize};
+
+/// Largest file. Bytes.
+const FILE_MAX_BYTES: usize = 256 << 20;
+/// For one download.
+const FILE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Parameters of an order. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +56,15 @@ impl Fetch for FileFetch {
         if let Some(token) = &self.token {
             request = request.bearer(token);
         }
-        let downloaded = io.download.download(request).await?;
+        request.max_bytes = FILE_MAX_BYTES;
+        request.timeout = FILE_TIMEOUT;
+        let downloaded = match io.download_redirected(request, |url| allowed(url, &self.hosts)).await {
+            Err(HttpFault::TooLarge { limit_bytes, .. }) => {
+                let reason = format!("the file is larger than {limit_bytes} bytes");
+                return Ok(vec![FetchedMedia::failed(order, &reason).into_raw(io.now)]);
+            }
+            other => other?,
+        };
         let raw = match downloaded.status {
             200..=299 if is_page(&params, &downloaded) => {
                 FetchedMedia::failed(order, "a web page came instead of the file")

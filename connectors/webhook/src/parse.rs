@@ -15,6 +15,9 @@ use crate::recipe::{EventIdAt, Recipe};
 use crate::verify::Verifier;
 use crate::wire::Mapped;
 
+/// Most items of one body; a source's own limit is far lower.
+const ITEMS_MAX: usize = 20_000;
+
 /// What a recipe and an instance say about events, without secrets.
 pub struct Source {
     pub provider: String,
@@ -87,6 +90,9 @@ impl Parser {
         if items.is_empty() {
             return Parsed::skip("empty list", "a batch without items says nothing");
         }
+        if items.len() > ITEMS_MAX {
+            return Parsed::reject("too_many_items", format!("{} items; at most {ITEMS_MAX} in one body", items.len()));
+        }
         let mut parsed = Parsed::default();
         for (index, item) in items.iter().enumerate() {
             parsed.merge(self.item(&delivery, item, Some(index)));
@@ -104,6 +110,9 @@ impl Parser {
             };
             Parsed { rejected: vec![rejected], ..Parsed::default() }
         };
+        if !item.is_object() {
+            return reject("not_an_object", "an item must be a JSON object".to_owned());
+        }
         let outputs = match self.program.run(&text, &delivery.headers, &delivery.query) {
             Ok(outputs) => outputs,
             Err(error) => return reject("mapping_failed", format!("jq: {error}")),

@@ -1,8 +1,8 @@
 //! Messages that come in, and what became of those that went out.
 
 use connector_sdk::schemas::{
-    Actor, Attachment, Channel, Conversation, ConversationType, Event, FetchState, KeyBasis, Kind, Location, Part,
-    Recipient, Role, Target,
+    Actor, Attachment, Channel, Conversation, ConversationType, Direction, Event, FetchState, KeyBasis, Kind, Location,
+    Part, Recipient, Role, Target,
 };
 use connector_sdk::{Draft, Parsed, text};
 
@@ -30,6 +30,8 @@ const CONTENT: &[&str] = &[
     "Label",
     "OriginalRepliedMessageSid",
 ];
+/// Parameters of a message that an advertisement led to.
+const REFERRAL: &[&str] = &["ReferralSourceUrl", "ReferralHeadline", "ReferralBody"];
 /// Most media that a message can have; a hostile count is not believed beyond it.
 const MEDIA_MAX: u64 = 50;
 
@@ -67,7 +69,10 @@ fn incoming(cx: &Context<'_>, sid: &str) -> Parsed {
 
     let media = media_params(cx);
     let names: Vec<String> = media.iter().flat_map(|m| [m.url_name.clone(), m.type_name.clone()]).collect();
-    let used: Vec<&str> = ENVELOPE.iter().chain(CONTENT).copied().chain(names.iter().map(String::as_str)).collect();
+    let referred = params.get("ReferralSourceUrl").is_some();
+    let referral: &[&str] = if referred { REFERRAL } else { &[] };
+    let own = ENVELOPE.iter().chain(CONTENT).chain(referral).copied();
+    let used: Vec<&str> = own.chain(names.iter().map(String::as_str)).collect();
     let mut event = cx.event(kind, from.channel(), "received", &used);
     event.provenance.message_ids = vec![sid.to_owned()];
     event.conversation = chat(from, to, to);
@@ -79,9 +84,44 @@ fn incoming(cx: &Context<'_>, sid: &str) -> Parsed {
     if event.kind == Kind::Postback {
         event.target = event.conversation.in_reply_to.clone().map(Target::message);
     }
-    let mut draft = Draft::new(id::message(sid), event);
-    let fetches = attach(cx, &mut draft.event, media);
-    Parsed { events: vec![draft], fetches, ..Parsed::default() }
+    let mut events = Vec::new();
+    if referred {
+        events.push(Draft::new(id::message(sid), from_referral(&event, sid)));
+    }
+    let fetches = attach(cx, &mut event, media);
+    events.push(Draft::new(id::message(sid), event));
+    Parsed { events, fetches, ..Parsed::default() }
+}
+
+/// That an advertisement led the customer here, as an event of its own before the message.
+fn from_referral(message: &Event, sid: &str) -> Event {
+    let mut event = message.clone();
+    event.kind = Kind::Referral;
+    event.target = Some(Target::message(sid));
+    event.text = None;
+    event.content.retain(|part| matches!(part, Part::Link { .. }));
+    event
+}
+
+/// A message that the business sent, as Event Streams tell; callbacks of sent messages hold no text.
+pub fn sent(cx: &Context<'_>) -> Parsed {
+    let params = cx.params;
+    let (Some(sid), Some(from), Some(to)) = (params.get("MessageSid"), params.get("From"), params.get("To")) else {
+        return Context::missing("MessageSid, From or To");
+    };
+    if params.get("Body").is_none() {
+        return parse(cx);
+    }
+    let (from, to) = (Address::of(from), Address::of(to));
+    let used: Vec<&str> = ENVELOPE.iter().chain(&["Body", "MessageStatus"]).copied().collect();
+    let mut event = cx.event(Kind::MessageCreated, to.channel(), "sent", &used);
+    event.direction = Direction::OutboundEcho;
+    event.provenance.message_ids = vec![sid.to_owned()];
+    event.conversation = chat(from, to, from);
+    event.sender = Some(Actor::new(vec![from.identity()]));
+    event.recipients = vec![Recipient { role: Role::To, actor: Actor::new(vec![to.identity()]) }];
+    text_part(cx, &mut event);
+    Parsed::one(Draft::new(id::message(sid), event))
 }
 
 fn sender(cx: &Context<'_>, from: Address<'_>) -> Actor {
@@ -97,15 +137,19 @@ fn sender(cx: &Context<'_>, from: Address<'_>) -> Actor {
     Actor::new(identities).named(cx.params.get("ProfileName").map(text::one_line))
 }
 
-/// Text and the parts that a chat channel adds to it.
-fn content(cx: &Context<'_>, event: &mut Event) {
-    let params = cx.params;
-    if let Some(body) = params.get("Body") {
+fn text_part(cx: &Context<'_>, event: &mut Event) {
+    if let Some(body) = cx.params.get("Body") {
         let clean = text::clean(body);
         event.provenance.sanitized = clean != body;
         event.content.push(Part::plain(clean.clone()));
         event.text = Some(clean.into_owned());
     }
+}
+
+/// Text and the parts that a chat channel adds to it.
+fn content(cx: &Context<'_>, event: &mut Event) {
+    let params = cx.params;
+    text_part(cx, event);
     let own = |name: &str| params.get(name).map(str::to_owned);
     if params.get("ButtonText").is_some() || params.get("ButtonPayload").is_some() {
         event.content.push(Part::Interactive {
@@ -131,6 +175,10 @@ fn content(cx: &Context<'_>, event: &mut Event) {
             title: own("Body"),
             payload: None,
         });
+    }
+    if let Some(url) = params.get("ReferralSourceUrl") {
+        let (title, description) = (own("ReferralHeadline"), own("ReferralBody"));
+        event.content.push(Part::Link { url: url.to_owned(), title, description });
     }
     location(cx, event);
 }
@@ -215,7 +263,8 @@ fn receipt(cx: &Context<'_>, sid: &str, kind: Kind, status: &str) -> Parsed {
     let params = cx.params;
     let (from, to) = (params.get("From").map(Address::of), params.get("To").map(Address::of));
     let channel = to.or(from).map_or(Channel::Sms, |address| address.channel());
-    let mut event = cx.event(kind, channel, status, ENVELOPE);
+    let used: Vec<&str> = ENVELOPE.iter().chain(&["MessageStatus"]).copied().collect();
+    let mut event = cx.event(kind, channel, status, &used);
     event.provenance.message_ids = vec![sid.to_owned()];
     event.target = Some(Target::message(sid));
     event.conversation = match (from, to) {
