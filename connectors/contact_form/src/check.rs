@@ -9,8 +9,8 @@ use crate::config::FieldKind;
 use crate::form::{Form, FormField};
 use crate::wire::{File, Submission};
 
-/// Cap of one value in bytes, whatever `max_length` says.
-pub const VALUE_MAX_BYTES: usize = 64 << 10;
+/// Longest value in characters, whatever `max_length` says.
+const VALUE_MAX_CHARS: usize = 64 << 10;
 /// Longest address (RFC 5321: 256 octets of path with its brackets).
 const EMAIL_MAX_BYTES: usize = 254;
 
@@ -49,8 +49,8 @@ pub fn errors(form: &Form, submission: &Submission) -> Vec<FieldError> {
         errors.extend(found);
     }
     let unlisted = submission.entries.iter().filter(|entry| form.field(&entry.key).is_none());
-    for entry in unlisted.filter(|entry| entry.values.iter().any(|value| value.len() > VALUE_MAX_BYTES)) {
-        let max = VALUE_MAX_BYTES.to_string();
+    for entry in unlisted.filter(|entry| entry.values.iter().any(|value| length(value) > VALUE_MAX_CHARS)) {
+        let max = VALUE_MAX_CHARS.to_string();
         let message = form.texts.fill("e_too_long", &[("label", &one_line(&entry.key)), ("max", &max)]);
         errors.push(FieldError { field: one_line(&entry.key), code: "too_long", message });
     }
@@ -85,10 +85,9 @@ fn value_error(form: &Form, field: &FormField, values: &[String]) -> Option<Fiel
 }
 
 fn one_value_error(form: &Form, field: &FormField, value: &str) -> Option<FieldError> {
-    let too_long = field.spec.max_length.is_some_and(|max| length(value) > max) || value.len() > VALUE_MAX_BYTES;
-    if too_long {
-        let max = field.spec.max_length.unwrap_or(VALUE_MAX_BYTES).min(VALUE_MAX_BYTES).to_string();
-        return Some(error(form, field, "too_long", &[("max", &max)]));
+    let max = field.spec.max_length.unwrap_or(VALUE_MAX_CHARS).min(VALUE_MAX_CHARS);
+    if length(value) > max {
+        return Some(error(form, field, "too_long", &[("max", &max.to_string())]));
     }
     let options = &field.spec.options;
     let value = value.trim();

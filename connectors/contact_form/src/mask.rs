@@ -21,21 +21,30 @@ pub fn is_secret(key: &str) -> bool {
         || key.split(|c: char| !c.is_alphanumeric()).any(|word| SECRET_WORDS.contains(&word))
 }
 
-/// The value without secrets; `cards` = also mask numbers that look like payment cards.
-pub fn value<'a>(key: &str, text: &'a str, cards: bool) -> Cow<'a, str> {
+/// The value without secrets, `None` where it holds none; `cards` = also mask numbers that look like payment cards.
+/// Works on bytes, so that it does not matter in which encoding a page was.
+pub fn bytes(key: &str, value: &[u8], cards: bool) -> Option<Vec<u8>> {
     if is_secret(key) {
-        return if text.is_empty() { Cow::Borrowed(text) } else { Cow::Borrowed(MASK) };
+        return (!value.is_empty() && value != MASK.as_bytes()).then(|| MASK.as_bytes().to_vec());
     }
-    if cards { card_numbers(text) } else { Cow::Borrowed(text) }
+    if cards { card_numbers(value) } else { None }
+}
+
+/// As [`bytes`], for text.
+pub fn value<'a>(key: &str, text: &'a str, cards: bool) -> Cow<'a, str> {
+    match bytes(key, text.as_bytes(), cards) {
+        // Only whole texts and ASCII digits are replaced, so that it stays UTF-8.
+        Some(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Replaces all but the last four digits of card-like numbers: 13 to 19 digits, spaces or hyphens between them, that
 /// begin as cards do and pass Luhn's check. A number behind `+` is a phone number.
-fn card_numbers(text: &str) -> Cow<'_, str> {
-    if text.bytes().filter(u8::is_ascii_digit).count() < *CARD_DIGITS.start() {
-        return Cow::Borrowed(text);
+fn card_numbers(bytes: &[u8]) -> Option<Vec<u8>> {
+    if bytes.iter().filter(|byte| byte.is_ascii_digit()).count() < *CARD_DIGITS.start() {
+        return None;
     }
-    let bytes = text.as_bytes();
     let mut out: Option<Vec<u8>> = None;
     let mut at = 0;
     while at < bytes.len() {
@@ -53,11 +62,7 @@ fn card_numbers(text: &str) -> Cow<'_, str> {
         }
         at = digits.last().map_or(at, |last| *last) + 1;
     }
-    match out {
-        // Only ASCII digits became ASCII stars, so that it stays UTF-8.
-        Some(out) => Cow::Owned(String::from_utf8_lossy(&out).into_owned()),
-        None => Cow::Borrowed(text),
-    }
+    out
 }
 
 /// Places of the digits of a number that starts at `at`; single spaces and hyphens may stand between them.
@@ -110,11 +115,12 @@ mod tests {
             ("5555-5555-5555-4444", "****-****-****-4444"),
             ("378282246310005é", "***********0005é"),
         ] {
-            assert_eq!(card_numbers(text), masked);
-            assert_eq!(card_numbers(masked), masked, "twice is the same");
+            assert_eq!(value("note", text, true), masked);
+            assert_eq!(value("note", masked, true), masked, "twice is the same");
+            assert_eq!(value("note", text, false), text);
         }
         for text in ["4111 1111 1111 1112", "+4111111111111111", "order 1234567890123456", "0049 151 12345678", "é"] {
-            assert_eq!(card_numbers(text), text);
+            assert_eq!(value("note", text, true), text);
         }
     }
 

@@ -45,7 +45,8 @@ fn draft(form: &Form, raw: &RawEvent, submission: Submission) -> Draft {
     }
     let fields = fields(form, &submission);
     let key = id::key(form, raw, &submission, &fields, &draft.event.attachments);
-    let roles = roles::find(&form.config, &fields);
+    let filled: Vec<FormField> = fields.iter().filter(|f| f.values.iter().any(|v| !v.is_empty())).cloned().collect();
+    let roles = roles::find(&form.config, &filled);
     let event = &mut draft.event;
     event.sender = sender(&roles, &fields, extra::locale(raw, &submission));
     event.conversation = Conversation::new(KeyBasis::Submission, &key.event_id).of_type(ConversationType::Form);

@@ -1,8 +1,9 @@
 //! The request without what must not be kept: masked headers, passwords, captcha tokens, card numbers, and the address
 //! where the form does not keep it. What the event is made of stays, so that a replay gives the same event.
 
-use connector_sdk::{RawEvent, body, redact};
+use connector_sdk::{RawEvent, redact};
 use serde_json::Value;
+use url::form_urlencoded::byte_serialize;
 
 use crate::config::FieldKind;
 use crate::form::Form;
@@ -18,8 +19,12 @@ pub fn request(form: &Form, raw: &RawEvent) -> RawEvent {
     if !form.config.keep_ip {
         raw.peer = None;
     }
+    if let Some(query) = raw.query().and_then(|query| urlencoded(form, query.as_bytes())) {
+        let path = raw.uri.split('?').next().unwrap_or_default();
+        raw.uri = format!("{path}?{}", String::from_utf8_lossy(&query));
+    }
     let body = match wire::encoding(&raw) {
-        Ok(Encoding::Urlencoded) => urlencoded(form, &raw),
+        Ok(Encoding::Urlencoded) => urlencoded(form, &raw.body),
         Ok(Encoding::Json) => json(form, &raw),
         Ok(Encoding::Multipart) => multipart(form, &raw),
         Err(_) => None,
@@ -31,29 +36,26 @@ pub fn request(form: &Form, raw: &RawEvent) -> RawEvent {
 }
 
 /// The masked value, where it differs.
-fn masked(form: &Form, key: &str, value: &str) -> Option<String> {
+fn masked(form: &Form, key: &str, value: &[u8]) -> Option<Vec<u8>> {
+    let key = key.strip_suffix("[]").unwrap_or(key);
     let kind = form.field(key).map(|field| field.spec.kind);
-    let cards = form.config.mask_card_numbers && !matches!(kind, Some(FieldKind::Tel | FieldKind::Email));
-    let own = key.starts_with('_');
-    let masked = mask::value(key, value, cards && !own);
-    (masked != value).then(|| masked.into_owned())
+    // Tokens and ids of the form itself are long numbers as well.
+    let is_control = key.starts_with('_');
+    let is_exempt = is_control || matches!(kind, Some(FieldKind::Tel | FieldKind::Email));
+    mask::bytes(key, value, form.config.mask_card_numbers && !is_exempt)
 }
 
 /// Only the pairs that hold something are written anew; the others stay byte for byte.
-fn urlencoded(form: &Form, raw: &RawEvent) -> Option<Vec<u8>> {
+fn urlencoded(form: &Form, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut changed = false;
-    let pairs: Vec<Vec<u8>> = raw
-        .body
+    let pairs: Vec<Vec<u8>> = bytes
         .split(|b| *b == b'&')
         .map(|pair| {
-            let decoded = body::urlencoded(pair).into_iter().next();
-            match decoded.and_then(|(key, value)| Some((masked(form, bare(&key), &value)?, key))) {
-                Some((value, key)) => {
-                    changed = true;
-                    body::to_urlencoded([(key.as_str(), value.as_str())]).into_bytes()
-                }
-                None => pair.to_vec(),
-            }
+            let (key, value) = wire::urlencoded::pair(pair);
+            let Some(value) = masked(form, &String::from_utf8_lossy(&key), &value) else { return pair.to_vec() };
+            changed = true;
+            let write = |bytes: &[u8]| byte_serialize(bytes).collect::<String>();
+            format!("{}={}", write(&key), write(&value)).into_bytes()
         })
         .collect();
     changed.then(|| pairs.join(&b'&'))
@@ -74,8 +76,8 @@ fn json_value(form: &Form, key: &str, value: &mut Value) -> bool {
         Value::Null => false,
         scalar => {
             let text = scalar.as_str().map_or_else(|| scalar.to_string(), str::to_owned);
-            let Some(text) = masked(form, key, &text) else { return false };
-            *scalar = Value::from(text);
+            let Some(text) = masked(form, key, text.as_bytes()) else { return false };
+            *scalar = Value::from(String::from_utf8_lossy(&text));
             true
         }
     }
@@ -86,16 +88,11 @@ fn multipart(form: &Form, raw: &RawEvent) -> Option<Vec<u8>> {
     let mut parts = wire::parts(raw).ok()?;
     let mut changed = false;
     for part in parts.iter_mut().filter(|part| part.file_name.is_none()) {
-        let text = String::from_utf8_lossy(&part.bytes);
-        if let Some(text) = masked(form, bare(&part.name), &text) {
-            part.bytes = text.into();
+        if let Some(bytes) = masked(form, &part.name, &part.bytes) {
+            part.bytes = bytes.into();
             changed = true;
         }
     }
     let header = raw.headers.get("content-type")?;
     changed.then(|| crate::wire::write_parts(header, &parts)).flatten()
-}
-
-fn bare(key: &str) -> &str {
-    key.strip_suffix("[]").unwrap_or(key)
 }

@@ -40,7 +40,7 @@ pub struct Roles {
     pub message: Option<String>,
 }
 
-/// Finds the roles among some fields.
+/// Finds the roles among the fields that are filled in.
 pub fn find(config: &Config, fields: &[FormField]) -> Roles {
     let by_type = |kind: &str| fields.iter().find(|field| field.field_type.as_deref() == Some(kind)).map(key);
     let by_words = |words: &[&str]| fields.iter().find(|field| is_one_of(field, words)).map(key);

@@ -1,7 +1,7 @@
 //! From a request's bytes to what was filled in: urlencoded, multipart and JSON alike.
 
 mod json;
-mod urlencoded;
+pub mod urlencoded;
 
 use connector_sdk::body::{self, Part};
 use connector_sdk::schemas::Charset;

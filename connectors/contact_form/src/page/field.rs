@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{View, errors_of, escape, shown_values};
-use crate::check::{VALUE_MAX_BYTES, bytes};
+use crate::check::bytes;
 use crate::config::FieldKind;
 use crate::form::{Form, FormField};
 use crate::mask;
@@ -119,8 +119,8 @@ fn attributes(form: &Form, field: &FormField, view: &View<'_>) -> String {
         out.push_str(" multiple");
     }
     let is_text = !matches!(spec.kind, FieldKind::Select | FieldKind::File | FieldKind::Date | FieldKind::Number);
-    if is_text {
-        let _ = write!(out, " maxlength=\"{}\"", spec.max_length.unwrap_or(VALUE_MAX_BYTES));
+    if let Some(max) = spec.max_length.filter(|_| is_text) {
+        let _ = write!(out, " maxlength=\"{max}\"");
     }
     if spec.kind == FieldKind::Number {
         out.push_str(" step=\"any\"");

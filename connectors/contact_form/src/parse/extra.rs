@@ -59,7 +59,7 @@ pub fn provider_data(
     put("roles", role_names(roles));
     put("consent", consent(form, fields));
     let query = body::urlencoded(raw.query().unwrap_or_default().as_bytes());
-    put("utm", utm(&query, fields));
+    put("utm", utm(&query, page_url(raw, submission).as_deref(), fields));
     put("query", pairs(form, query));
     put("json_types", Some(Value::Object(submission.json_types.clone())).filter(filled));
     let unlisted = fields.iter().filter(|field| field.field_type.as_deref() == Some(UNLISTED));
@@ -105,8 +105,11 @@ fn consent(form: &Form, fields: &[FormField]) -> Option<Value> {
     Some(consents.collect()).filter(filled)
 }
 
-fn utm(query: &[(String, String)], fields: &[FormField]) -> Option<Value> {
-    let of_query = query.iter().map(|(key, value)| (key.clone(), one_line(value)));
+/// Campaign parameters: of the page's address, of the request's, of fields; the last one wins.
+fn utm(query: &[(String, String)], page_url: Option<&str>, fields: &[FormField]) -> Option<Value> {
+    let page = page_url.and_then(|url| url.split_once('?')).map_or("", |(_, query)| query);
+    let page = body::urlencoded(page.split('#').next().unwrap_or_default().as_bytes());
+    let of_query = page.iter().chain(query).map(|(key, value)| (key.clone(), one_line(value)));
     let of_fields = fields.iter().filter_map(|field| Some((field.key.clone(), one_line(field.values.first()?))));
     let found = of_query.chain(of_fields).filter(|(key, _)| key.starts_with(UTM_PREFIX));
     let found: Map<String, Value> = found.map(|(key, value)| (key, Value::from(value))).collect();

@@ -8,10 +8,11 @@ use percent_encoding::percent_decode;
 
 use super::{CHARSET, FIELDS_MAX, Submission, WireError};
 
-/// Values of one field and of all fields together: repeated keys count each.
+/// Repeated keys count each.
 const PAIRS_MAX: usize = FIELDS_MAX;
 
-type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+/// Key and value in the page's encoding.
+pub type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// `declared` is the charset parameter of Content-Type; a `_charset_` field wins over it. Bytes that are UTF-8 are read
 /// as UTF-8 whatever is declared.
@@ -42,7 +43,8 @@ pub fn read(body: &[u8], declared: Option<&str>) -> Result<Submission, WireError
     Ok(submission)
 }
 
-fn pair(pair: &[u8]) -> Pair<'_> {
+/// A pair of key and value, decoded to the page's bytes.
+pub fn pair(pair: &[u8]) -> Pair<'_> {
     let mut halves = pair.splitn(2, |b| *b == b'=');
     let key = halves.next().unwrap_or_default();
     (decode(key), decode(halves.next().unwrap_or_default()))
