@@ -3,6 +3,8 @@
 //! Source: docs.slack.dev `reference/methods/files.info` and `auth.test`. Without the scope `files:read` Slack answers a
 //! download with status 200 and its sign-in page.
 
+use std::time::Duration;
+
 use connector_sdk::{
     Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpRequest, IntakeError, Io, Probe, ProbeReport, RawEvent,
     Secret, Timestamp, async_trait, body,
@@ -16,7 +18,11 @@ use crate::files::{ORDER_KIND, Order};
 const API: &str = "https://slack.com/api/";
 /// Hosts that get the bot token for a download.
 const FILE_HOSTS: &[&str] = &["files.slack.com"];
+/// Slack takes files of up to 1 GB.
+const FILE_MAX_BYTES: usize = 1 << 30;
+const FILE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const HTML: &str = "text/html";
+const NO_SCOPE: &str = "Slack answered with its sign-in page instead of the file: the bot token lacks `files:read`";
 
 #[async_trait]
 impl Fetch for Slack {
@@ -37,8 +43,10 @@ impl Fetch for Slack {
         if !is_slack_file(url) {
             return Err(IntakeError::Broken("the file is not on a host of Slack".to_owned()));
         }
-        let downloaded = io.download.download(HttpRequest::get(url).bearer(token)).await?;
-        let downloaded = check(downloaded, params.media_type.as_deref())?;
+        let mut request = HttpRequest::get(url).bearer(token);
+        request.max_bytes = FILE_MAX_BYTES;
+        request.timeout = FILE_TIMEOUT;
+        let downloaded = check(io.download.download(request).await?, params.media_type.as_deref())?;
         Ok(vec![FetchedMedia::stored(&completed, downloaded).into_raw(io.now)])
     }
 
@@ -122,6 +130,8 @@ fn is_slack_file(url: &str) -> bool {
 fn check(downloaded: Downloaded, declared: Option<&str>) -> Result<Downloaded, IntakeError> {
     match downloaded.status {
         200..=299 => {}
+        // To the sign-in page; redirects are never followed with the token.
+        300..=399 => return Err(IntakeError::Unauthorised(NO_SCOPE.to_owned())),
         401 | 403 => return Err(IntakeError::Unauthorised(format!("the file answered {}", downloaded.status))),
         429 | 500..=599 => {
             let what = format!("the file answered {}", downloaded.status);
@@ -131,8 +141,7 @@ fn check(downloaded: Downloaded, declared: Option<&str>) -> Result<Downloaded, I
     }
     let is_html = |media_type: Option<&str>| media_type.is_some_and(|media_type| media_type.starts_with(HTML));
     if (is_html(downloaded.media_type.as_deref()) || is_html(downloaded.sniffed.as_deref())) && !is_html(declared) {
-        let what = "Slack answered with its sign-in page instead of the file: the bot token lacks `files:read`";
-        return Err(IntakeError::Unauthorised(what.to_owned()));
+        return Err(IntakeError::Unauthorised(NO_SCOPE.to_owned()));
     }
     if downloaded.blob.is_none() {
         return Err(IntakeError::retry("the download brought no bytes"));

@@ -37,8 +37,12 @@ pub(crate) fn attach(
     message_id: &str,
 ) -> Vec<FetchOrder> {
     let mut orders = Vec::new();
-    for (at, file) in files.and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let file_id = text(file, "id").map_or_else(|| (at + 1).to_string(), str::to_owned);
+    // A file is told by its id; what has none, or has been seen, stays in `provider_data` alone.
+    for file in files.and_then(Value::as_array).into_iter().flatten() {
+        let Some(file_id) = text(file, "id").map(str::to_owned) else { continue };
+        if unified.attachments.iter().any(|have| have.id == file_id) {
+            continue;
+        }
         let mut attachment = describe(file, &file_id);
         if attachment.fetch_state == FetchState::Pending {
             if has_token {

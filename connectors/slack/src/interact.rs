@@ -11,10 +11,10 @@ use serde_json::{Map, Value};
 
 use crate::message::USER_ID;
 use crate::parse::{PROVIDER, stamp_input};
-use crate::{Slack, events, id, message, redact, skipped, webhook};
+use crate::{events, id, message, redact, skipped, webhook};
 
 /// A signed form.
-pub(crate) fn form(_slack: &Slack, raw: &RawEvent) -> Parsed {
+pub(crate) fn form(raw: &RawEvent) -> Parsed {
     let fields = body::urlencoded(&raw.body);
     let field = |name: &str| fields.iter().find(|(have, _)| have == name).map(|(_, value)| &**value);
     if let Some(payload) = field("payload") {

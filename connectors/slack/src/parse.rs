@@ -15,7 +15,7 @@ const RETRY_NUMBER: &str = "x-slack-retry-num";
 impl Parse for Slack {
     fn parse(&self, raw: &RawEvent) -> Parsed {
         match raw.wire {
-            Wire::Http if webhook::is_form(&raw.headers) => interact::form(self, raw),
+            Wire::Http if webhook::is_form(&raw.headers) => interact::form(raw),
             Wire::Http | Wire::Json => self.events_api(raw),
             Wire::Fetched => files::fetched(raw),
             Wire::Mail | Wire::Frames => Parsed::reject("unexpected_wire", "Slack speaks JSON and forms"),

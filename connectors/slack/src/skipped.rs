@@ -11,6 +11,7 @@ const FUNCTIONS: &str = "runs a workflow step; the app that provides the step an
 const UNFINISHED: &str = "asks for menu entries while somebody types";
 const CLOSED: &str = "a dialog was closed without being sent";
 const PREVIEW: &str = "asks the app for a link preview; the message with the link carries it";
+const ASSISTANT: &str = "the assistant's pane was opened or moved; what is said comes as messages";
 const METADATA: &str = "data that apps put beside messages; the message itself carries what was said";
 
 /// Name of the type, reason.
@@ -23,7 +24,8 @@ pub(crate) const SKIPPED: &[(&str, &str)] = &[
     ("scope_granted", APP),
     ("resources_added", APP),
     ("resources_removed", APP),
-    ("assistant_thread_context_changed", MARKS),
+    ("assistant_thread_context_changed", ASSISTANT),
+    ("assistant_thread_started", ASSISTANT),
     ("block_suggestion", UNFINISHED),
     ("dialog_suggestion", UNFINISHED),
     ("dialog_cancellation", CLOSED),
@@ -74,6 +76,7 @@ pub(crate) const SKIPPED: &[(&str, &str)] = &[
     ("team_join", WORKSPACE),
     ("team_rename", WORKSPACE),
     ("file_change", REPEATED),
+    ("file_comment_deleted", REPEATED),
     ("file_created", REPEATED),
     ("file_public", REPEATED),
     ("file_shared", REPEATED),
@@ -104,4 +107,19 @@ pub(crate) const SKIPPED: &[(&str, &str)] = &[
 /// Why a type is not published; `None` for a type that is not on the list.
 pub(crate) fn reason(kind: &str) -> Option<&'static str> {
     SKIPPED.iter().find(|(name, _)| *name == kind).map(|(_, reason)| *reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_toml_lists_the_same() {
+        let kinds = connector_sdk::kinds::parse(include_str!("../kinds.toml")).unwrap();
+        for (name, reason) in SKIPPED {
+            let listed =
+                kinds.types.iter().find(|one| one.name == *name).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!(listed.skipped.as_deref(), Some(*reason), "{name}");
+        }
+    }
 }
