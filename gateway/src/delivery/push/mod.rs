@@ -166,7 +166,7 @@ fn make(
     Ok(config.create_with_context(context)?)
 }
 
-pub(super) fn headers(record: &Record) -> OwnedHeaders {
+pub(in crate::delivery) fn headers(record: &Record) -> OwnedHeaders {
     let empty = OwnedHeaders::new_with_capacity(record.headers.len());
     record.headers.iter().fold(empty, |all, (key, value)| all.insert(Header { key, value: Some(value.as_bytes()) }))
 }

@@ -1,8 +1,28 @@
 //! The replay lane: ownership of shards by a consumer group, and one transactional producer per owned shard that holds
 //! replay instances. See `docs/ARCHITECTURE.md`, Delivery.
+//!
+//! * [`partition`]: which shard an instance belongs to. [`codec`]: how a position is written.
+//! * `group`: one thread polls the owners' group and announces [`Ownership`]. It gives liveness, never safety.
+//! * `shard`: one thread and one producer a shard. Initialising the producer fences whoever had the shard before; the
+//!   positions are read after that, and from then on each transaction commits events and positions together.
+//! * Any error ends the [`Epoch`]: the producer is dropped, made anew, and the positions are read again.
+
+mod calls;
+pub mod codec;
+mod control;
+mod cursors;
+mod entry;
+mod group;
+mod handle;
+mod owned;
+pub mod partition;
+mod shard;
+mod slot;
+mod status;
+mod transaction;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use connector_sdk::{Cursor, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,6 +37,13 @@ pub struct CursorKey {
     pub stream: StreamId,
 }
 
+pub use cursors::{CursorsError, StoredCursor, list_cursors};
+pub use handle::{InstanceRef, Replay, ReplayHandle};
+pub use status::{LaneState, LastError, ReplayStatus, ShardStatus};
+
+/// Makes the dead letter that takes the place of an input's records, from the reason.
+pub type DeadLetterMaker = Arc<dyn Fn(&str) -> Vec<Record> + Send + Sync>;
+
 /// One input of a replay source: its records and the position after it, to be committed together.
 pub struct Input {
     pub key: CursorKey,
@@ -24,7 +51,7 @@ pub struct Input {
     pub cursor_after: Option<Cursor>,
     pub records: Vec<Record>,
     /// Makes the dead letter that takes the place of the records when Kafka refuses one of them for good.
-    pub dead_letter: Arc<dyn Fn(&str) -> Vec<Record> + Send + Sync>,
+    pub dead_letter: DeadLetterMaker,
     /// Told once the transaction is committed; dropped (not told) when the epoch ends before that.
     pub settled: oneshot::Sender<Settled>,
 }
@@ -40,11 +67,55 @@ pub enum Settled {
 /// rebalance. Nothing in memory is trusted beyond it: after `ended`, drop what is in flight and wait for the next epoch.
 #[derive(Clone)]
 pub struct Epoch {
-    /// Committed positions of the shard's instances when the epoch began.
+    /// Committed positions of the shard's instances when the epoch began (or was [`refreshed`](Self::refreshed)).
     pub cursors: Arc<HashMap<CursorKey, Cursor>>,
     /// Bounded; a full queue is the back-pressure.
     pub lane: mpsc::Sender<Input>,
     pub ended: CancellationToken,
+    committed: Committed,
+}
+
+/// Positions as of the last commit.
+type Committed = Arc<RwLock<HashMap<CursorKey, Cursor>>>;
+
+impl Epoch {
+    pub(in crate::delivery) fn begin(
+        cursors: HashMap<CursorKey, Cursor>,
+        lane: mpsc::Sender<Input>,
+        ended: CancellationToken,
+    ) -> Self {
+        Self { committed: Arc::new(RwLock::new(cursors.clone())), cursors: Arc::new(cursors), lane, ended }
+    }
+
+    /// The same epoch with the positions of now, for a source that starts again inside it: everything that was queued
+    /// before is settled first, so that nothing of it is read twice. `None`: the epoch has ended.
+    pub async fn refreshed(&self) -> Option<Self> {
+        let (settled, done) = oneshot::channel();
+        // An input with neither records nor position commits nothing and keeps its place in the queue.
+        let barrier = Input {
+            key: CursorKey { instance: String::new(), stream: StreamId::new("") },
+            cursor_after: None,
+            records: Vec::new(),
+            dead_letter: Arc::new(|_| Vec::new()),
+            settled,
+        };
+        tokio::select! {
+            sent = self.lane.send(barrier) => sent.ok()?,
+            () = self.ended.cancelled() => return None,
+        }
+        done.await.ok()?;
+        let cursors = Arc::new(read(&self.committed).clone());
+        Some(Self { cursors, ..self.clone() })
+    }
+
+    /// Notes what a transaction committed.
+    pub(in crate::delivery) fn note_committed(&self, positions: impl IntoIterator<Item = (CursorKey, Cursor)>) {
+        self.committed.write().unwrap_or_else(std::sync::PoisonError::into_inner).extend(positions);
+    }
+}
+
+fn read(committed: &Committed) -> std::sync::RwLockReadGuard<'_, HashMap<CursorKey, Cursor>> {
+    committed.read().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// Ownership of one shard (partition of the cursors topic) by this process.

@@ -1,0 +1,208 @@
+//! Reads the committed positions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use connector_sdk::{Cursor, Timestamp};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::CursorKey;
+use super::codec::{decode_key, decode_value};
+use crate::delivery::link::{Quiet, lock};
+use crate::delivery::settings::{KafkaSettings, SettingsError};
+
+/// One question for a watermark.
+const WATERMARK_LIMIT: Duration = Duration::from_secs(3);
+/// Until no transaction is open on the partition, and until it is read.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+const POLL_SLICE: Duration = Duration::from_millis(50);
+/// Between two looks for the end of an open transaction.
+const OPEN_TRANSACTION_TICK: Duration = Duration::from_millis(10);
+
+/// Why positions could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CursorsError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("the positions cannot be read: {0}")]
+    Kafka(String),
+    #[error("a transaction is open on partition {partition} of the cursors topic for longer than {READ_LIMIT:?}")]
+    OpenTransaction { partition: i32 },
+    #[error("partition {partition} of the cursors topic was not read to its end within {READ_LIMIT:?}")]
+    Slow { partition: i32 },
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<KafkaError> for CursorsError {
+    fn from(error: KafkaError) -> Self {
+        Self::Kafka(error.to_string())
+    }
+}
+
+/// One position as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCursor {
+    pub cursor: Cursor,
+    /// When it was committed; absent where this version cannot read the record.
+    pub at: Option<Timestamp>,
+    pub partition: i32,
+}
+
+type Positions = BTreeMap<CursorKey, StoredCursor>;
+
+/// Reads partitions of the cursors topic for all shards of this process, one at a time.
+pub(super) struct CursorReader {
+    topic: String,
+    clients: Mutex<Clients>,
+}
+
+struct Clients {
+    /// Sees committed records only; its high watermark is the last stable offset.
+    committed: BaseConsumer<Quiet>,
+    /// Sees the true high watermark.
+    raw: BaseConsumer<Quiet>,
+}
+
+impl CursorReader {
+    pub fn new(settings: &KafkaSettings) -> Result<Self, SettingsError> {
+        let committed = settings.reader(&settings.owners_group())?.create_with_context(Quiet)?;
+        let raw = settings.watermarks()?.create_with_context(Quiet)?;
+        let topic = settings.topics.cursors.name.clone();
+        Ok(Self { topic, clients: Mutex::new(Clients { committed, raw }) })
+    }
+
+    /// The positions of one partition, to its end. To be called by the shard's owner after it has fenced the owner
+    /// before: then nobody else writes there.
+    pub fn read(&self, partition: i32, go_on: impl Fn() -> bool) -> Result<HashMap<CursorKey, Cursor>, CursorsError> {
+        let clients = lock(&self.clients);
+        let deadline = Instant::now() + READ_LIMIT;
+        if !self.wait_until_stable(&clients, partition, deadline, &go_on)? {
+            return Ok(HashMap::new());
+        }
+        let mut positions = Positions::new();
+        self.read_to_end(&clients.committed, partition, deadline, &go_on, &mut positions)?;
+        Ok(positions.into_iter().map(|(key, stored)| (key, stored.cursor)).collect())
+    }
+
+    /// How many partitions the cursors topic has; none: it does not exist.
+    pub fn partitions(&self, limit: Duration) -> Result<i32, CursorsError> {
+        let clients = lock(&self.clients);
+        let metadata = clients.raw.fetch_metadata(Some(&self.topic), limit)?;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        Ok(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+
+    /// Serves librdkafka's queues between reads, unless somebody reads.
+    pub fn idle(&self) {
+        if let Ok(clients) = self.clients.try_lock() {
+            let _ = clients.committed.poll(Duration::ZERO);
+            let _ = clients.raw.poll(Duration::ZERO);
+        }
+    }
+
+    /// The end of a partition comes at the last stable offset while a transaction is open: waits until that is the high
+    /// watermark. Says whether the partition holds anything.
+    fn wait_until_stable(
+        &self,
+        clients: &Clients,
+        partition: i32,
+        deadline: Instant,
+        go_on: impl Fn() -> bool,
+    ) -> Result<bool, CursorsError> {
+        loop {
+            let (low, high) = clients.raw.fetch_watermarks(&self.topic, partition, WATERMARK_LIMIT)?;
+            let (_, stable) = clients.committed.fetch_watermarks(&self.topic, partition, WATERMARK_LIMIT)?;
+            if stable >= high {
+                return Ok(high > low);
+            }
+            if !go_on() {
+                return Err(CursorsError::Stopped);
+            }
+            if Instant::now() > deadline {
+                return Err(CursorsError::OpenTransaction { partition });
+            }
+            std::thread::sleep(OPEN_TRANSACTION_TICK);
+        }
+    }
+
+    fn read_to_end(
+        &self,
+        consumer: &BaseConsumer<Quiet>,
+        partition: i32,
+        deadline: Instant,
+        go_on: impl Fn() -> bool,
+        positions: &mut Positions,
+    ) -> Result<(), CursorsError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Beginning)?;
+        consumer.incremental_assign(&list)?;
+        let read = poll_to_end(consumer, partition, deadline, go_on, positions);
+        let unassigned = consumer.incremental_unassign(&list);
+        read?;
+        Ok(unassigned?)
+    }
+}
+
+fn poll_to_end(
+    consumer: &BaseConsumer<Quiet>,
+    partition: i32,
+    deadline: Instant,
+    go_on: impl Fn() -> bool,
+    positions: &mut Positions,
+) -> Result<(), CursorsError> {
+    let mut last_error = None;
+    loop {
+        match consumer.poll(POLL_SLICE) {
+            Some(Ok(message)) if message.partition() == partition => note(&message, positions),
+            Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
+            Some(Err(KafkaError::PartitionEOF(_)) | Ok(_)) | None => {}
+            Some(Err(error)) => last_error = Some(error),
+        }
+        if !go_on() {
+            return Err(CursorsError::Stopped);
+        }
+        if Instant::now() > deadline {
+            return Err(last_error.map_or(CursorsError::Slow { partition }, CursorsError::from));
+        }
+    }
+}
+
+fn note(message: &impl Message, positions: &mut Positions) {
+    let partition = message.partition();
+    let Some(key) = message.key().and_then(decode_key) else {
+        tracing::warn!(partition, offset = message.offset(), "a record of the cursors topic is not Inlet's");
+        return;
+    };
+    match message.payload() {
+        Some(bytes) => {
+            let (cursor, at) = decode_value(bytes);
+            positions.insert(key, StoredCursor { cursor, at, partition });
+        }
+        None => drop(positions.remove(&key)),
+    }
+}
+
+/// All stored positions, by instance and stream: what `inlet cursors list` shows.
+pub async fn list_cursors(settings: &KafkaSettings) -> Result<BTreeMap<CursorKey, StoredCursor>, CursorsError> {
+    let reader = CursorReader::new(settings)?;
+    let listed = tokio::task::spawn_blocking(move || {
+        let clients = lock(&reader.clients);
+        let metadata = clients.committed.fetch_metadata(Some(&reader.topic), WATERMARK_LIMIT)?;
+        let partitions: Vec<_> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
+        if partitions.is_empty() {
+            return Err(CursorsError::Kafka(format!("topic {} does not exist", reader.topic)));
+        }
+        let mut positions = Positions::new();
+        for partition in partitions {
+            let deadline = Instant::now() + READ_LIMIT;
+            reader.read_to_end(&clients.committed, partition, deadline, || true, &mut positions)?;
+        }
+        Ok(positions)
+    });
+    listed.await.map_err(|error| CursorsError::Kafka(error.to_string()))?
+}

@@ -1,0 +1,264 @@
+//! One shard's thread: opens epochs, collects inputs into transactions, settles what is committed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector_sdk::Cursor;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::control::Control;
+use super::cursors::{CursorReader, CursorsError};
+use super::entry::Entry;
+use super::slot::Slot;
+use super::status::{Board, LaneState};
+use super::transaction::{Failed, Transactions};
+use super::{CursorKey, Epoch, Input};
+use crate::clock::now;
+use crate::delivery::settings::KafkaSettings;
+
+/// Inputs that wait while a transaction commits; a full queue holds the drivers back.
+pub const LANE_CAPACITY: usize = 1024;
+/// A transaction takes at most this many records, and about this many bytes: both are committed well within a second.
+const BATCH_RECORDS: usize = 1_000;
+const BATCH_BYTES: usize = 8 << 20;
+/// After the first input, others that come in this time share its transaction.
+const COLLECT_TIME: Duration = Duration::from_millis(10);
+/// How often an idle producer's queues are served.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// Pause before an epoch is opened again: from, to; doubled by each failure, forgotten after a commit.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What all shards of a process share.
+pub(super) struct Shared {
+    pub settings: KafkaSettings,
+    pub max_record_bytes: usize,
+    pub reader: CursorReader,
+    pub board: Board,
+}
+
+/// One shard's work; runs on a thread of its own until the control stops it.
+pub(super) struct Lane {
+    pub shard: i32,
+    pub tenant: u64,
+    pub slot: Arc<Slot>,
+    pub control: Arc<Control>,
+    pub shared: Arc<Shared>,
+    pub runtime: Runtime,
+}
+
+/// How an epoch ended.
+enum End {
+    Stopped,
+    /// Whether it had committed anything, and why it ended.
+    Failed(bool, String),
+}
+
+impl Lane {
+    pub fn run(self) {
+        let mut pause = RETRY_MIN;
+        while self.control.is_running() {
+            self.shared.board.state(self.shard, LaneState::Opening);
+            let End::Failed(committed, reason) = self.epoch() else { break };
+            if !self.control.is_running() {
+                break;
+            }
+            self.shared.board.shard_error(self.shard, reason);
+            self.shared.board.state(self.shard, LaneState::Waiting);
+            pause = if committed { RETRY_MIN } else { (pause * 2).min(RETRY_MAX) };
+            self.pause(pause.mul_f64(0.5 + 0.5 * jitter()));
+        }
+        self.shared.board.state(self.shard, LaneState::Stopping);
+    }
+
+    fn pause(&self, time: Duration) {
+        let stop = &self.control.stop;
+        let _ = self.runtime.block_on(async { tokio::time::timeout(time, stop.cancelled()).await });
+    }
+
+    /// From fencing the owner before to the first error. The producer and all that was in flight end with it.
+    fn epoch(&self) -> End {
+        let opened = Transactions::open(&self.shared.settings, self.shard, &self.control)
+            .and_then(|transactions| Ok((transactions, self.read().map_err(|e| e.to_string())?)));
+        let (transactions, cursors) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => return End::Failed(false, reason),
+        };
+        if !self.control.is_running() {
+            return End::Stopped;
+        }
+        let (lane, inputs) = mpsc::channel(LANE_CAPACITY);
+        let epoch = Epoch::begin(cursors.clone(), lane, CancellationToken::new());
+        self.shared.board.change(self.shard, |status| {
+            status.state = LaneState::Running;
+            status.epochs += 1;
+        });
+        self.slot.show(self.tenant, Some(epoch.clone()));
+        let mut running =
+            Running { lane: self, inputs, epoch, cursors, transactions: Some(transactions), committed: false };
+        let end = running.serve();
+        // First hidden, then ended: whoever sees the end does not find it again.
+        self.slot.show(self.tenant, None);
+        running.epoch.ended.cancel();
+        end
+    }
+
+    fn read(&self) -> Result<HashMap<CursorKey, Cursor>, CursorsError> {
+        self.shared.reader.read(self.shard, || self.control.is_running())
+    }
+}
+
+/// An epoch that takes inputs.
+struct Running<'a> {
+    lane: &'a Lane,
+    inputs: mpsc::Receiver<Input>,
+    epoch: Epoch,
+    /// The shard's positions as this epoch knows them.
+    cursors: HashMap<CursorKey, Cursor>,
+    transactions: Option<Transactions<'a>>,
+    committed: bool,
+}
+
+impl Running<'_> {
+    fn serve(&mut self) -> End {
+        loop {
+            let batch = match self.collect() {
+                Some(batch) if !batch.is_empty() => batch,
+                Some(_) => {
+                    self.transactions.iter().for_each(Transactions::idle);
+                    continue;
+                }
+                None => return End::Stopped,
+            };
+            if let Err(reason) = self.commit(batch) {
+                return End::Failed(self.committed, reason);
+            }
+        }
+    }
+
+    /// The next inputs that share a transaction; none after a while without input, `None` at a stop. What came in while
+    /// the last transaction committed is taken at once.
+    fn collect(&mut self) -> Option<Vec<Entry>> {
+        let (lane, inputs) = (self.lane, &mut self.inputs);
+        lane.runtime.block_on(async {
+            let stop = &lane.control.stop;
+            let first = tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                input = inputs.recv() => input?,
+                () = tokio::time::sleep(IDLE_TICK) => return Some(Vec::new()),
+            };
+            let mut batch = Vec::new();
+            let (mut records, mut bytes) = (0, 0);
+            let mut add = |input: Input, batch: &mut Vec<Entry>| {
+                let entry = Entry::new(input, lane.shared.max_record_bytes);
+                records += entry.records.len() + 1;
+                bytes += entry.bytes();
+                batch.push(entry);
+                records >= BATCH_RECORDS || bytes >= BATCH_BYTES
+            };
+            let mut full = add(first, &mut batch);
+            let until = Instant::now() + COLLECT_TIME;
+            while !full {
+                tokio::select! {
+                    biased;
+                    input = inputs.recv() => match input {
+                        Some(input) => full = add(input, &mut batch),
+                        None => break,
+                    },
+                    () = tokio::time::sleep_until(until) => break,
+                    () = stop.cancelled() => break,
+                }
+            }
+            Some(batch)
+        })
+    }
+
+    /// Commits a batch. When Kafka refuses a record for good, the batch is split until the culprit is alone; that one
+    /// becomes a dead letter, and everything stays in order.
+    fn commit(&mut self, batch: Vec<Entry>) -> Result<(), String> {
+        // Parts still to be committed, the first one last.
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.transact(&part) {
+                Ok(()) => self.settle(part),
+                Err(Failed::Broken(reason)) => return Err(reason),
+                Err(Failed::Refused(reason)) => {
+                    tracing::warn!(shard = self.lane.shard, inputs = part.len(), %reason, "replay lane: Kafka refuses a record");
+                    self.reopen()?;
+                    if part.len() > 1 {
+                        let later = part.split_off(part.len() / 2);
+                        parts.extend([later, part]);
+                    } else if let Some(culprit) = part.pop() {
+                        parts.push(vec![culprit.dead_lettered(&reason)?]);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn transact(&self, part: &[Entry]) -> Result<(), Failed> {
+        if part.iter().all(Entry::is_barrier) {
+            return Ok(());
+        }
+        let Some(transactions) = &self.transactions else {
+            return Err(Failed::Broken("the producer was lost".to_owned()));
+        };
+        let positions = last_positions(part);
+        transactions.run(part.iter().flat_map(|entry| &entry.records), &positions)
+    }
+
+    /// Only after a commit.
+    fn settle(&mut self, part: Vec<Entry>) {
+        self.committed = true;
+        let positions = last_positions(&part);
+        self.cursors.extend(positions.iter().cloned());
+        self.epoch.note_committed(positions);
+        let dead = part.iter().filter(|entry| entry.is_dead_letter()).count() as u64;
+        let inputs = part.iter().filter(|entry| !entry.is_barrier()).count() as u64;
+        self.lane.shared.board.change(self.lane.shard, |status| {
+            status.inputs += inputs;
+            status.dead_letters += dead;
+            if inputs > 0 {
+                status.transactions += 1;
+                status.last_commit = Some(now());
+            }
+        });
+        part.into_iter().for_each(Entry::settle);
+    }
+
+    /// After a refusal the producer is made anew (its next transaction would fail too). The inputs in hand are still
+    /// right only if nobody else committed in between: the positions that are read now must be those in memory.
+    fn reopen(&mut self) -> Result<(), String> {
+        self.transactions = None;
+        if !self.lane.control.is_running() {
+            return Err("the shard was taken away".to_owned());
+        }
+        let transactions = Transactions::open(&self.lane.shared.settings, self.lane.shard, &self.lane.control)?;
+        let stored = self.lane.read().map_err(|e| e.to_string())?;
+        if stored != self.cursors {
+            return Err("another owner has committed in between".to_owned());
+        }
+        self.transactions = Some(transactions);
+        Ok(())
+    }
+}
+
+/// Of each stream the last position: compaction would keep no other.
+fn last_positions(part: &[Entry]) -> Vec<(CursorKey, Cursor)> {
+    let mut last: HashMap<&CursorKey, &Cursor> = HashMap::new();
+    for entry in part {
+        last.extend(entry.position());
+    }
+    last.into_iter().map(|(key, cursor)| (key.clone(), cursor.clone())).collect()
+}
+
+/// Between 0 and 1, so that shards do not come back in step.
+fn jitter() -> f64 {
+    f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
+}
