@@ -44,6 +44,12 @@ impl Config {
         self
     }
 
+    /// Changes what the instances say.
+    pub fn map_instances(mut self, change: impl FnOnce(String) -> String) -> Self {
+        self.instances = change(self.instances);
+        self
+    }
+
     pub fn topic(&self, role: &str) -> String {
         format!("{}.{role}", self.prefix)
     }

@@ -4,6 +4,7 @@
 //! test process, not even when that one is killed ([`process`]). The programs come from `tests/setup`.
 //! The API is synchronous: a test reads as a sequence of things done and things waited for ([`wait`]).
 
+pub mod blobs;
 pub mod cache;
 pub mod config;
 pub mod consume;

@@ -41,12 +41,20 @@ pub enum Step {
     Press {
         key: String,
     },
+    /// Types into what has the focus.
+    Type {
+        text: String,
+    },
     /// Waits until the text is visible.
     WaitText {
         text: String,
     },
     /// The visible text of an element.
     Text {
+        selector: String,
+    },
+    /// What stands in a field.
+    InputValue {
         selector: String,
     },
     /// An attribute, or null.

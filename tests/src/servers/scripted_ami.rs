@@ -4,6 +4,7 @@ use crate::runtime::{block_on, spawn};
 use crate::servers::ami::AmiMessage;
 use crate::wait;
 use anyhow::{Context, Result};
+use md5::{Digest, Md5};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,6 +15,8 @@ use tokio::task::JoinHandle;
 
 /// Frames waiting for slow readers.
 const BACKLOG: usize = 65_536;
+/// The same for every login: what matters is that it is used.
+const CHALLENGE: &str = "840415273";
 
 #[derive(Debug, Default)]
 struct State {
@@ -155,6 +158,12 @@ fn parse(text: &str) -> AmiMessage {
     AmiMessage(pairs.map(|(name, value)| (name.to_owned(), value.trim_start().to_owned())).collect())
 }
 
+/// By the secret itself, or by the MD5 of challenge and secret.
+fn knows_secret(action: &AmiMessage, secret: &str) -> bool {
+    let key = hex::encode(Md5::digest(format!("{CHALLENGE}{secret}")));
+    action.get("Secret") == Some(secret) || action.get("Key").is_some_and(|given| given.eq_ignore_ascii_case(&key))
+}
+
 async fn reply(action: &AmiMessage, state: &Mutex<State>, logged_in: &mut bool, writer: &mut OwnedWriteHalf) -> bool {
     let name = action.get("Action").unwrap_or("").to_owned();
     let id = action.get("ActionID").map(|id| format!("ActionID: {id}\r\n")).unwrap_or_default();
@@ -162,7 +171,9 @@ async fn reply(action: &AmiMessage, state: &Mutex<State>, logged_in: &mut bool, 
         let mut state = state.lock().expect("no panic while held");
         state.actions.push(action.clone());
         let login = name.eq_ignore_ascii_case("Login");
-        if login && action.get("Secret") != Some(&state.secret) {
+        if name.eq_ignore_ascii_case("Challenge") {
+            format!("Response: Success\r\n{id}Challenge: {CHALLENGE}\r\n\r\n")
+        } else if login && !knows_secret(action, &state.secret) {
             format!("Response: Error\r\n{id}Message: Authentication failed\r\n\r\n")
         } else if !login && !*logged_in {
             format!("Response: Error\r\n{id}Message: Permission denied\r\n\r\n")
