@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
 
 use crate::open_enum::open_enum;
 
@@ -74,9 +75,27 @@ pub struct OrderItem {
     pub currency: Option<String>,
 }
 
+/// A product that the message is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Product {
+    pub product_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Decimal text, as the provider wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<String>,
+    /// ISO 4217.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
 /// One typed part of the content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(remote = "Self", tag = "type", rename_all = "snake_case")]
 pub enum Part {
     /// Text, whole.
     Text {
@@ -151,9 +170,49 @@ pub enum Part {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         description: Option<String>,
     },
-    /// A part of a newer schema version.
-    #[serde(other)]
-    Unknown,
+    Product(Product),
+    /// A part of a newer schema version: all of it, `type` included.
+    #[serde(skip)]
+    Unknown(Map<String, Value>),
+}
+
+/// Values of `type` that this version knows.
+const PART_TYPES: &[&str] = &[
+    "text",
+    "media",
+    "location",
+    "contact",
+    "sticker",
+    "interactive",
+    "reaction",
+    "form",
+    "order",
+    "rating",
+    "link",
+    "product",
+];
+
+// The derived functions (`remote`) know the named parts; these add the one for all others, which keeps what it is given.
+impl Serialize for Part {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Part::Unknown(whole) => whole.serialize(s),
+            known => Part::serialize(known, s),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let whole = Map::deserialize(d)?;
+        match whole.get("type").and_then(Value::as_str) {
+            Some(known) if PART_TYPES.contains(&known) => {
+                Part::deserialize(Value::Object(whole)).map_err(de::Error::custom)
+            }
+            Some(_) => Ok(Part::Unknown(whole)),
+            None => Err(de::Error::custom("a part needs a `type`")),
+        }
+    }
 }
 
 impl Part {
@@ -190,7 +249,7 @@ impl JsonSchema for Part {
 
 /// The known parts alone, for the generated schema.
 mod known {
-    use super::{ContactCard, FormField, Location, OrderItem, TextFormat};
+    use super::{ContactCard, FormField, Location, OrderItem, Product, TextFormat};
 
     #[derive(schemars::JsonSchema)]
     #[serde(tag = "type", rename_all = "snake_case")]
@@ -207,5 +266,6 @@ mod known {
         Order { items: Vec<OrderItem>, note: Option<String> },
         Rating { score: String, scale: Option<String>, comment: Option<String> },
         Link { url: String, title: Option<String>, description: Option<String> },
+        Product(Product),
     }
 }

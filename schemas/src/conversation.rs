@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::identity::Actor;
 use crate::open_enum::open_enum;
+use crate::time::Timestamp;
 
 open_enum! {
     /// What the conversation key was made of.
@@ -56,6 +58,9 @@ pub struct Conversation {
     /// The provider's id of the channel, room or chat around the thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<String>,
+    /// The provider's id of what the conversation hangs under: the post of a comment thread, the item of a review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The provider's id of the message that this one answers.
@@ -85,6 +90,7 @@ impl Conversation {
             conversation_type: None,
             thread_id: None,
             channel_id: None,
+            parent_id: None,
             title: None,
             in_reply_to: None,
             references: Vec::new(),
@@ -116,6 +122,38 @@ pub struct Target {
     /// The attachment's provider id, where the target is one attachment of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachment_id: Option<String>,
+}
+
+/// The message that this one quotes, as far as the input shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Quoted {
+    /// The provider's message id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Actor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<Timestamp>,
+    /// Plain text of the quoted message, or of the passage that was quoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// How the customer came to write: an advertisement, a link, a share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Referral {
+    /// `ad`, `link`, `share`, `post`, `qr_code`, or the provider's word.
+    pub source: String,
+    /// The provider's id of the advertisement or post.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What the business put into the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
 }
 
 impl Target {

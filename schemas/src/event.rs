@@ -8,10 +8,10 @@ use crate::attachment::Attachment;
 use crate::attachment::BlobRef;
 use crate::call::Call;
 use crate::content::Part;
-use crate::conversation::{Conversation, KeyBasis, Target};
+use crate::conversation::{Conversation, KeyBasis, Quoted, Referral, Target};
 use crate::identity::{Actor, Recipient};
 use crate::kind::{Channel, Direction, Kind};
-use crate::provenance::Provenance;
+use crate::provenance::{DeliveryReport, Provenance};
 use crate::routing::Routing;
 use crate::time::Timestamp;
 
@@ -56,6 +56,10 @@ pub struct Event {
     pub connector: String,
     /// The mailbox, page, number or workspace that received it.
     pub account: String,
+    /// The account's name in the account directory, where it is known there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+    /// From the account directory or the instance; `unassigned` where neither knows the account.
     pub tenant: String,
     pub direction: Direction,
     /// By the provider's clock.
@@ -78,6 +82,10 @@ pub struct Event {
     pub conversation: Conversation,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted: Option<Quoted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referral: Option<Referral>,
     /// Plain text of the whole, always present where the event has content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
@@ -87,6 +95,9 @@ pub struct Event {
     pub attachments: Vec<Attachment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// Reports about the target's delivery, in receipts and bounces: one a recipient.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivery: Vec<DeliveryReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +131,7 @@ impl Event {
             provider: provider.to_owned(),
             connector: String::new(),
             account: account.into(),
+            account_name: None,
             tenant: String::new(),
             direction: Direction::Inbound,
             occurred_at,
@@ -131,10 +143,13 @@ impl Event {
             recipients: Vec::new(),
             conversation: Conversation::new(KeyBasis::Account, ""),
             target: None,
+            quoted: None,
+            referral: None,
             text: None,
             content: Vec::new(),
             attachments: Vec::new(),
             call: None,
+            delivery: Vec::new(),
             notice: None,
             unsupported: None,
             routing: Routing::default(),

@@ -19,6 +19,8 @@ pub mod scheme {
     pub const ACCT: &str = "acct";
     pub const URL: &str = "url";
     pub const BOT_ID: &str = "bot_id";
+    /// An id that the provider gives a person for one page or app only.
+    pub const PAGE_SCOPED_ID: &str = "page_scoped_id";
     /// Alphanumeric SMS sender.
     pub const SENDER_ID: &str = "sender_id";
 }

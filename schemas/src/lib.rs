@@ -20,11 +20,11 @@ pub mod time;
 
 pub use attachment::{Attachment, BlobRef, Disposition, FetchState};
 pub use call::{Call, CallDirection, CallOutcome, CallState, Party};
-pub use content::{ContactCard, FormField, Location, OrderItem, Part, TextFormat};
-pub use conversation::{Conversation, ConversationType, KeyBasis, Target};
+pub use content::{ContactCard, FormField, Location, OrderItem, Part, Product, TextFormat};
+pub use conversation::{Conversation, ConversationType, KeyBasis, Quoted, Referral, Target};
 pub use event::{Event, Notice, SCHEMA_VERSION, UnsupportedPart};
 pub use identity::{Actor, Identity, Recipient, Role, scheme};
 pub use kind::{Channel, Direction, Kind};
-pub use provenance::{AuthResult, Automation, Charset, Provenance, Spam, Truncation};
+pub use provenance::{AuthResult, Automation, Charset, Dedupe, DeliveryReport, Provenance, Spam, Truncation};
 pub use routing::{Language, Routing};
 pub use time::Timestamp;

@@ -38,6 +38,37 @@ pub struct AuthResult {
     pub authserv_id: Option<String>,
 }
 
+open_enum! {
+    /// What the index of ids already seen said.
+    Dedupe {
+        /// Not seen within the window.
+        First = "first",
+        /// Seen, but published again, since it was not sure that the first copy is safe.
+        Repeat = "repeat",
+        /// The index was not at hand.
+        Unchecked = "unchecked",
+    }
+}
+
+/// What a machine reported about the delivery of a message to one recipient: in receipts and bounces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeliveryReport {
+    /// Address or number of the recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// The provider's word: `failed`, `undelivered`, `delayed`, …
+    pub status: String,
+    /// The provider's code, or the enhanced status code of a mail (`5.1.1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The provider's text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who said it: the mail server's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_by: Option<String>,
+}
+
 /// How text was decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Charset {
@@ -83,6 +114,9 @@ pub struct Provenance {
     /// SHA-256 of the raw input, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_sha256: Option<String>,
+    /// Where the redacted raw input is kept: `<topic>/<partition>/<offset>` or a path in the blob store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_ref: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parser_version: Option<String>,
     /// Name of the scheme by which the input proved its origin (`hmac-sha256`, `secret-header`, `tls-login`).
@@ -101,6 +135,8 @@ pub struct Provenance {
     /// Which delivery attempt of the provider this was (0 = first), where it says so. Not part of any id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redelivery: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<Dedupe>,
     /// History asked for explicitly, not live input.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub backfill: bool,
