@@ -2,7 +2,9 @@
 //!
 //! Source: docs.slack.dev `reference/objects/file-object`; vercel/chat `packages/adapter-slack`.
 
-use connector_sdk::schemas::{Attachment, Channel, Conversation, Event as Unified, FetchState, Kind, Part, Target};
+use connector_sdk::schemas::{
+    Attachment, Channel, Conversation, Direction, Event as Unified, FetchState, Kind, Part, Target,
+};
 use connector_sdk::{Draft, EventKey, FetchOrder, FetchedMedia, Parsed, RawEvent, text as hygiene};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +22,7 @@ pub(crate) struct Order {
     pub file_id: String,
     pub message_id: String,
     pub conversation: Conversation,
+    pub direction: Direction,
     /// Where the bytes are; absent = to be asked for with `files.info`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -98,6 +101,7 @@ fn order(unified: &Unified, file: &Value, attachment: &Attachment, message_id: &
         file_id: attachment.id.clone(),
         message_id: message_id.to_owned(),
         conversation: unified.conversation.clone(),
+        direction: unified.direction.clone(),
         url: attachment.provider_url.clone().filter(|_| !must_ask),
         file_name: attachment.file_name.clone(),
         media_type: attachment.media_type.clone(),
@@ -135,6 +139,7 @@ pub(crate) fn fetched(raw: &RawEvent) -> Parsed {
     unified.target =
         Some(Target { message_id: Some(order.message_id), attachment_id: Some(order.file_id), ..Target::default() });
     unified.conversation = order.conversation;
+    unified.direction = order.direction;
     unified.conversation.in_reply_to = None;
     stamp_input(&mut unified, raw, false);
     Parsed::one(Draft::new(key, unified))

@@ -77,6 +77,11 @@ fn user(id: Option<&str>, name: Option<&str>) -> Option<Actor> {
     Some(Actor::new(identities))
 }
 
+/// The name of a channel; conversations without one come with a stand-in.
+fn channel_name(name: &str) -> Option<String> {
+    (!matches!(name, "directmessage" | "privategroup")).then(|| hygiene::one_line(name))
+}
+
 /// Conversation, and the message that the button or menu belongs to.
 fn place(event: &mut Unified, payload: &Value) {
     let first = |places: [&str; 2]| places.into_iter().find_map(|at| json::text(payload, at));
@@ -92,7 +97,7 @@ fn place(event: &mut Unified, payload: &Value) {
         // A dialog belongs to nothing but the person who filled it in.
         (None, _) => Conversation::new(KeyBasis::Sender, json::text(payload, "/user/id").unwrap_or_default()),
     };
-    event.conversation.title = json::text(payload, "/channel/name").map(hygiene::one_line);
+    event.conversation.title = json::text(payload, "/channel/name").and_then(channel_name);
 }
 
 fn finish(raw: &RawEvent, mut event: Unified, trigger: Option<String>, payload: Value) -> Parsed {
@@ -133,7 +138,7 @@ fn command(raw: &RawEvent, fields: &[(String, String)]) -> Parsed {
     event.content.push(interactive("command", Some(command), None, words));
     if let Some(channel) = field("channel_id") {
         event.conversation = events::in_channel(channel, None);
-        event.conversation.title = field("channel_name").map(hygiene::one_line);
+        event.conversation.title = field("channel_name").and_then(channel_name);
     }
     finish(raw, event, field("trigger_id").map(str::to_owned), data)
 }
@@ -241,7 +246,7 @@ fn summary(content: &[Part]) -> Option<String> {
                 lines.extend(title.as_ref().or(payload.as_ref()).or(id.as_ref()).cloned());
             }
             Part::Form { fields, .. } => {
-                lines.extend(fields.iter().map(|field| {
+                lines.extend(fields.iter().filter(|field| !field.values.is_empty()).map(|field| {
                     format!("{}: {}", field.label.as_ref().unwrap_or(&field.key), field.values.join(", "))
                 }));
             }

@@ -126,20 +126,19 @@ fn changed(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>) -> Parsed {
     if !is_real_edit(&now, previous.as_ref()) {
         return Parsed::skip("message/message_changed", "nothing that anybody wrote changed (link preview, counters)");
     }
-    let edited_ts = now.pointer("/edited/ts").and_then(Value::as_str).map(str::to_owned);
     let Ok(mut message) = Event::deserialize(now) else {
         return Parsed::reject("unexpected_shape", "message_changed whose `message` is no object");
     };
     let (Some(channel), Some(ts)) = (event.channel.take(), message.ts.take()) else {
         return Parsed::reject("missing_field", "message_changed without `channel` or `message.ts`");
     };
-    let change_ts = event.event_ts.take().or(event.ts.take());
-    let Some(revision) = edited_ts.or_else(|| change_ts.as_deref().map(str::to_owned)) else {
+    // `edited.ts` counts whole seconds, so it cannot tell two edits of one second apart; the change's own time can.
+    let Some(revision) = event.event_ts.take().or(event.ts.take()) else {
         return Parsed::reject("missing_field", "message_changed without the time of the change");
     };
     let mut unified = cx.event(Kind::MessageEdited, Some(&revision), &provider_type(&event));
     let message_id = id::message(&channel, &ts);
-    unified.provider_sequence = id::sequence(change_ts.as_deref().unwrap_or(&revision));
+    unified.provider_sequence = id::sequence(&revision);
     unified.conversation = conversation(&channel, &ts, message.thread_ts.as_deref(), event.channel_type.as_deref());
     unified.provenance.message_ids = vec![message_id.clone()];
     unified.target = Some(Target::message(&message_id));

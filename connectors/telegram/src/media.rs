@@ -1,7 +1,8 @@
 //! What a message carries beside text: files and the orders for them, and the parts without bytes.
 
 use connector_sdk::schemas::{
-    Attachment, Channel, ContactCard, Conversation, Event, FetchState, Kind, Location, OrderItem, Part, Target,
+    Attachment, Channel, ContactCard, Conversation, Direction, Event, FetchState, Kind, Location, OrderItem, Part,
+    Target,
 };
 use connector_sdk::{Draft, EventKey, FetchOrder, FetchedMedia, Parsed, RawEvent, json, phone, text as hygiene};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub struct Order {
     pub attachment_id: String,
     pub message_id: String,
     pub conversation: Conversation,
+    pub direction: Direction,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,6 +138,7 @@ impl Files<'_> {
             attachment_id: attachment.id.clone(),
             message_id: self.message_id.to_owned(),
             conversation: Conversation { in_reply_to: None, ..event.conversation.clone() },
+            direction: event.direction.clone(),
             file_name: attachment.file_name.clone(),
             media_type: attachment.media_type.clone(),
         };
@@ -290,6 +293,7 @@ pub fn fetched(raw: &RawEvent) -> Parsed {
         ..Target::default()
     });
     event.conversation = order.conversation;
+    event.direction = order.direction;
     stamp_input(&mut event, raw);
     Parsed::one(Draft::new(key, event))
 }
