@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, KafkaStatus};
 use crate::config::LoadedConfig;
 use crate::config::model::{Config, Role};
-use crate::delivery::consumer::GroupConsumer;
 use crate::delivery::LinkState;
 use crate::delivery::push::KafkaPublisher;
 use crate::delivery::replay::{InstanceRef, Replay, ReplayHandle};
@@ -52,9 +51,12 @@ pub struct Gateway {
     stop_sources: CancellationToken,
     stop_ingress: CancellationToken,
     stop_admin: CancellationToken,
-    replay: Option<ReplayHandle>,
+    replay: Option<Arc<SharedReplay>>,
     tasks: Vec<JoinHandle<()>>,
 }
+
+/// The replay lane, which `/api/status` looks at until it is shut down.
+type SharedReplay = std::sync::Mutex<Option<ReplayHandle>>;
 
 /// What drivers there are, sorted by shape.
 #[derive(Default)]
@@ -71,7 +73,8 @@ impl Gateway {
         let settings = config.kafka.settings(&config.topics);
         let metrics = Arc::new(Metrics::default());
         let blobs = BlobStore::open(&config.blobs, &config.data_dir)?;
-        let publisher = Arc::new(KafkaPublisher::start(&settings, config.ingress.limits.deadline.0).map_err(|e| e.to_string())?);
+        let publisher =
+            Arc::new(KafkaPublisher::start(&settings, config.ingress.limits.deadline.0).map_err(|e| e.to_string())?);
         let line = Arc::new(Line {
             enricher: Enricher { blobs: blobs.clone(), detect_language: true },
             inline_max_bytes: config.inline_max.0,
@@ -87,12 +90,11 @@ impl Gateway {
         let mut replay = None;
         if config.roles.contains(&Role::Sources) && !drivers.sources.is_empty() {
             let (handle, task) = start_sources(&settings, drivers.sources, &push, &health, &stop_sources)?;
-            replay = Some(handle);
+            replay = Some(Arc::new(SharedReplay::new(Some(handle))));
             tasks.push(task);
         }
         if config.roles.contains(&Role::Fetches) && !drivers.fetchers.is_empty() {
-            let consumer = GroupConsumer::fetches(&settings).map_err(|e| e.to_string())?;
-            tasks.push(tokio::spawn(follow(consumer, drivers.fetchers, push.clone(), stop_sources.clone())));
+            tasks.push(tokio::spawn(follow(settings.clone(), drivers.fetchers, push.clone(), stop_sources.clone())));
         }
 
         let routes = Arc::new(ingress(&config, drivers.hooks, push, metrics.clone())?);
@@ -110,7 +112,7 @@ impl Gateway {
         let answers = Admin {
             metrics,
             health,
-            lanes: lanes_status(replay.as_ref()),
+            lanes: lanes_status(replay.clone()),
             kafka: kafka_status(publisher.clone()),
             ready: ready.clone(),
             started_at: crate::clock::now(),
@@ -143,8 +145,11 @@ impl Gateway {
             tokio::time::sleep(self.config.shutdown.propagation.0).await;
             self.routes.closing.store(true, Ordering::Relaxed);
             self.stop_ingress.cancel();
-            if let Some(replay) = self.replay {
-                replay.shutdown().await;
+            let replay = self.replay.and_then(|replay| taken(&replay));
+            if let Some(replay) = replay
+                && !replay.shutdown().await
+            {
+                tracing::warn!("the replay lane did not end in time; the next owner reads from the committed cursors");
             }
             self.stop_admin.cancel();
             for task in self.tasks {
@@ -197,10 +202,25 @@ fn drivers(loaded: LoadedConfig, config: &Config, metrics: &Metrics, client: &Cl
 /// Creates or checks the topics as soon as Kafka is there.
 fn topics_beside(settings: KafkaSettings) {
     tokio::spawn(async move {
-        for finding in topics::ensure_when_up(&settings).await {
-            tracing::warn!("{finding}");
+        let mut told = false;
+        let waiting = |error: &topics::TopicsError| {
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%error, "Kafka is not there yet; waiting for it");
+            }
+        };
+        match topics::ensure_when_up(&settings, waiting).await {
+            Ok(findings) => findings.iter().for_each(report),
+            Err(error) => tracing::error!(%error, "topics cannot be checked"),
         }
     });
+}
+
+fn report(finding: &topics::Finding) {
+    match finding.severity() {
+        topics::Severity::Note => tracing::info!("{finding}"),
+        topics::Severity::Warning => tracing::warn!("{finding}"),
+        topics::Severity::Error => tracing::error!("{finding}"),
+    }
 }
 
 fn start_sources(
@@ -217,8 +237,9 @@ fn start_sources(
         health.set(&source.instance, State::Standby, "", "");
     }
     let refs = refs.into_iter().map(|(name, replay)| InstanceRef { name, replay }).collect();
-    let (announce, owned) = tokio::sync::mpsc::channel(shards.max(1) as usize);
-    let handle = Replay::start(settings, shards, refs, announce).map_err(|e| e.to_string())?;
+    let (_, refs) = tokio::sync::watch::channel(refs);
+    let (announce, owned) = tokio::sync::mpsc::channel(usize::try_from(shards).unwrap_or(1).max(1));
+    let handle = Replay::start(settings, refs, announce).map_err(|e| e.to_string())?;
     let task = tokio::spawn(supervise(sources, shards, push.clone(), health.clone(), owned, stop.clone()));
     Ok((handle, task))
 }
@@ -295,10 +316,16 @@ fn kafka_status(publisher: Arc<KafkaPublisher>) -> Arc<dyn Fn() -> KafkaStatus +
     })
 }
 
-fn lanes_status(replay: Option<&ReplayHandle>) -> crate::admin::LanesStatus {
-    let status = replay.map(ReplayHandle::status);
-    Arc::new(move || match &status {
-        Some(status) => serde_json::json!({ "push": "running", "replay": status.snapshot() }),
-        None => serde_json::json!({ "push": "running", "replay": "no sources here" }),
+fn taken(replay: &SharedReplay) -> Option<ReplayHandle> {
+    replay.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+}
+
+fn lanes_status(replay: Option<Arc<SharedReplay>>) -> crate::admin::LanesStatus {
+    Arc::new(move || {
+        let replay = replay.as_ref().and_then(|replay| {
+            let handle = replay.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            handle.as_ref().map(ReplayHandle::status)
+        });
+        serde_json::json!({ "replay": replay })
     })
 }

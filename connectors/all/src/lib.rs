@@ -6,7 +6,9 @@ static ALL: &[Entry] = &[
     Entry::of::<connector_contact_form::ContactForm>(),
     Entry::of::<connector_mastodon::Mastodon>(),
     Entry::of::<connector_slack::Slack>(),
+    Entry::of::<connector_telegram::Telegram>(),
     Entry::of::<connector_twilio::Twilio>(),
+    Entry::of::<connector_webhook::WebhookConnector>(),
 ];
 
 /// Every connector that the stock binary has, by name.

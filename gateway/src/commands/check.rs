@@ -31,10 +31,12 @@ pub fn run(options: &Options, entries: &'static [Entry]) -> Result<(), Failure> 
 }
 
 async fn connect(loaded: LoadedConfig) -> Result<(), Failure> {
-    let settings = loaded.config.kafka.settings(&loaded.config.topics);
+    let mut settings = loaded.config.kafka.settings(&loaded.config.topics);
+    // A check looks and changes nothing.
+    settings.topics.create = false;
     let mut failed = 0;
     println!("kafka {}", loaded.config.kafka.brokers.join(", "));
-    match topics::check(&settings).await {
+    match topics::ensure(&settings).await {
         Ok(findings) if findings.is_empty() => println!("  ok: topics are as configured"),
         Ok(findings) => findings.iter().for_each(|finding| println!("  note: {finding}")),
         Err(error) => {

@@ -60,15 +60,15 @@ async fn serve(
     );
     let loaded = config::load_str("quickstart", &text, entries)?;
     let kafka = loaded.config.kafka.settings(&loaded.config.topics);
-    let mut tail =
-        Tail::start(&kafka, TopicRole::Events, From::Beginning).map_err(|e| Failure::failed(e.to_string()))?;
+    let opened = Tail::open(&kafka, &[TopicRole::Events], From::Beginning).await;
+    let mut tail = opened.map_err(|error| Failure::failed(error.to_string()))?;
     let gateway = Gateway::start(loaded).await.map_err(|message| {
         Failure::failed(format!("{message}\n(--port and --admin-port choose others, 0 a free one)"))
     })?;
     let topic = &kafka.topics.events.name;
     output::print(&greeting(&gateway, broker.bootstrap(), topic, demo))?;
     let follow = async {
-        while let Some(record) = tail.next().await {
+        while let Ok(record) = tail.next().await {
             let text = match serde_json::from_slice::<Value>(&record.value) {
                 Ok(event) if !options.json => output::event_line(&event),
                 Ok(event) => event.to_string(),

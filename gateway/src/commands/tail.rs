@@ -50,22 +50,23 @@ pub fn run(options: &Options, entries: &'static [Entry]) -> Result<(), Failure> 
     let role = if options.deadletter { TopicRole::DeadLetter } else { TopicRole::Events };
     let from = if options.from_beginning { From::Beginning } else { From::End };
     block_on(async {
-        let mut tail = Tail::start(&settings, role, from).map_err(|e| Failure::failed(e.to_string()))?;
+        let opened = Tail::open(&settings, &[role], from).await;
+        let mut tail = opened.map_err(|error| Failure::failed(error.to_string()))?;
         let follow = async {
-            while let Some(record) = tail.next().await {
+            loop {
+                let record = tail.next().await.map_err(|error| Failure::failed(error.to_string()))?;
                 if let Some(line) = line(options, &record.value) {
                     let mut out = std::io::stdout().lock();
                     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-                        break;
+                        return Ok(());
                     }
                 }
             }
         };
         tokio::select! {
-            () = follow => {}
-            () = stop_signal() => {}
+            done = follow => done,
+            () = stop_signal() => Ok(()),
         }
-        Ok(())
     })
 }
 

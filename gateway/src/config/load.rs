@@ -167,3 +167,58 @@ fn explain(path: String, message: &str) -> (String, String) {
         None => (path, message.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        match load_str("inlet.yaml", text, &[]) {
+            Ok(_) => Vec::new(),
+            Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_minimal_file_is_enough() {
+        assert_eq!(problems("kafka: { brokers: [\"a:9092\"] }\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn unknown_keys_name_themselves_and_the_nearest() {
+        assert_eq!(
+            problems("kafka:\n  brokers: [\"a:9092\"]\n  propertys: {}\n"),
+            ["inlet.yaml:3:3: kafka.propertys: unknown key 'propertys'; did you mean 'properties'?"]
+        );
+        assert_eq!(
+            problems("kafka: { brokers: [\"a:9092\"] }\ningres: {}\n"),
+            ["inlet.yaml:2:1: ingres: unknown key 'ingres'; did you mean 'ingress'?"]
+        );
+    }
+
+    #[test]
+    fn bad_values_name_their_field_and_line() {
+        let text = "kafka: { brokers: [\"a:9092\"] }\ningress:\n  limits:\n    deadline: soon\n";
+        let found = problems(text);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("inlet.yaml:4:5: ingress.limits.deadline: 'soon' is no span"), "{found:?}");
+        let found = problems("kafka: { brokers: [] }\n");
+        assert!(found[0].contains("kafka.brokers: at least one broker"), "{found:?}");
+        let found = problems("kafka: { brokers: [\"a:9092\"] }\ninstances:\n  a b: { connector: nope }\n");
+        assert!(found[0].starts_with("inlet.yaml:3:3: instances.a b: an instance's name"), "{found:?}");
+        assert!(found[1].contains("no connector 'nope'"), "{found:?}");
+    }
+
+    #[test]
+    fn broken_yaml_names_the_line() {
+        let found = problems("kafka:\n  brokers: [a\nx: 1\n");
+        assert!(found[0].starts_with("inlet.yaml:"), "{found:?}");
+        assert!(problems("").iter().any(|p| p.contains("kafka")), "an empty file lacks kafka");
+    }
+
+    #[test]
+    fn references_that_lead_nowhere_are_errors() {
+        let found = problems("kafka: { brokers: [\"${env:INLET_TEST_NOT_SET}\"] }\n");
+        assert!(found[0].contains("kafka.brokers[0]") && found[0].contains("INLET_TEST_NOT_SET"), "{found:?}");
+    }
+}

@@ -5,6 +5,7 @@
 //!
 //! Whoever calls hears `Ok` only when every in-sync replica has the records.
 
+pub mod consumer;
 pub mod embedded;
 mod link;
 pub mod push;

@@ -6,8 +6,14 @@ use std::time::Duration;
 
 use connector_sdk::{Fetch, FetchIo, IntakeError, RawEvent, Timestamp};
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
 use super::backoff::Backoff;
 use super::push::PushLine;
+use crate::delivery::consumer::{ConsumeError, GroupConsumer};
+use crate::delivery::settings::KafkaSettings;
 use crate::pipeline::encode::OrderRecord;
 use crate::pipeline::instance::Instance;
 
@@ -26,6 +32,55 @@ pub struct Fetcher {
 
 /// All fetchers by instance.
 pub type Fetchers = HashMap<String, Fetcher>;
+
+/// Orders carried out at once by this process.
+const AT_ONCE: usize = 16;
+/// How long to wait before joining the workers' group again.
+const REJOIN: Duration = Duration::from_secs(5);
+
+/// Carries out orders as they come, until `stopping`; what is under way then is done again by whoever comes next.
+pub async fn follow(settings: KafkaSettings, fetchers: Fetchers, push: PushLine, stopping: CancellationToken) {
+    let fetchers = Arc::new(fetchers);
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    while !stopping.is_cancelled() {
+        let ended = tokio::select! {
+            ended = work(&settings, &fetchers, &push, &permits) => ended,
+            () = stopping.cancelled() => return,
+        };
+        if let Err(error) = ended {
+            tracing::warn!(%error, "fetch orders cannot be read; joining again");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REJOIN) => {}
+            () = stopping.cancelled() => return,
+        }
+    }
+}
+
+async fn work(
+    settings: &KafkaSettings,
+    fetchers: &Arc<Fetchers>,
+    push: &PushLine,
+    permits: &Arc<Semaphore>,
+) -> Result<(), ConsumeError> {
+    let consumer = GroupConsumer::join(settings)?;
+    let mut running = JoinSet::new();
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
+        while running.try_join_next().is_some() {}
+        let job = consumer.next().await?;
+        let (fetchers, push) = (fetchers.clone(), push.clone());
+        // Tasks end with `running` when this function is dropped: their jobs are not done.
+        running.spawn(async move {
+            match serde_json::from_slice::<OrderRecord>(&job.received.value) {
+                Ok(record) => carry_out(&fetchers, &push, record).await,
+                Err(error) => tracing::error!(%error, "a record on the fetches topic is no order; passed over"),
+            }
+            job.done();
+            drop(permit);
+        });
+    }
+}
 
 /// Carries out one order; returns when its result is safe on Kafka, whatever it was.
 pub async fn carry_out(fetchers: &Fetchers, push: &PushLine, record: OrderRecord) {

@@ -14,7 +14,7 @@ use super::health::{Health, State};
 use super::push::{PushLine, fate};
 use super::session::{PushHost, ReplayHost};
 use crate::delivery::replay::partition::shard_of;
-use crate::delivery::replay::{CursorKey, Epoch, Input, Ownership, Settled};
+use crate::delivery::replay::{CursorKey, DeadLetterMaker, Epoch, Input, Ownership, Settled};
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::dead_letter_later;
 use crate::pipeline::record::Record;
@@ -224,7 +224,10 @@ async fn next_lane(
     loop {
         let current = ownership.epoch.borrow_and_update().clone();
         if let Some(epoch) = current.filter(|epoch| !epoch.ended.is_cancelled()) {
-            return Some(Lane::new(instance.clone(), push.clone(), epoch));
+            // A source that starts again within an epoch must not read again what it submitted before.
+            if let Some(epoch) = epoch.refreshed().await {
+                return Some(Lane::new(instance.clone(), push.clone(), epoch));
+            }
         }
         tokio::select! {
             changed = ownership.epoch.changed() => changed.ok()?,
@@ -313,7 +316,7 @@ impl Lane {
         stream: &StreamId,
         cursor_after: Option<Cursor>,
         records: Vec<Record>,
-        dead_letter: Arc<dyn Fn(&str) -> Vec<Record> + Send + Sync>,
+        dead_letter: DeadLetterMaker,
     ) -> Result<oneshot::Receiver<Settled>, LaneFault> {
         let (settled, outcome) = oneshot::channel();
         let input = Input { key: self.key(stream), cursor_after, records, dead_letter, settled };

@@ -10,6 +10,7 @@ use super::enrich::{BlobFault, Enricher};
 use super::instance::Instance;
 use super::record::Record;
 use super::{deadletter, encode};
+use crate::delivery::replay::DeadLetterMaker;
 
 /// What one input became, ready for a lane.
 #[derive(Debug, Default)]
@@ -94,7 +95,7 @@ pub fn dead_letter_later(
     instance: &Arc<Instance>,
     raw: RawEvent,
     code: &'static str,
-) -> Arc<dyn Fn(&str) -> Vec<Record> + Send + Sync> {
+) -> DeadLetterMaker {
     let (line, instance, runtime) = (line.clone(), instance.clone(), tokio::runtime::Handle::current());
     Arc::new(move |reason| {
         let letter = runtime.block_on(line.dead_letter(&instance, &raw, code, reason));
