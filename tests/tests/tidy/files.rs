@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 const MAX_LINES: usize = 600;
 /// A string of source that is a JSON object of more than this is a payload, and belongs in a raw file.
-const MAX_JSON_BYTES: usize = 60;
+const MAX_JSON_BYTES: usize = 100;
 
 const TOP: &[&str] = &[
     "Cargo.toml",
