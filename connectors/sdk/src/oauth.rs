@@ -119,18 +119,9 @@ impl TokenSource {
     }
 
     async fn exchange(&self, io: &Io, refresh: &Secret) -> Result<Granted, IntakeError> {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "refresh_token")
-            .append_pair("refresh_token", refresh.expose())
-            .append_pair("client_id", &self.config.client_id);
-        if let Some(secret) = &self.config.client_secret {
-            form.append_pair("client_secret", secret.expose());
-        }
-        if let Some(scope) = &self.config.scope {
-            form.append_pair("scope", scope);
-        }
+        let form = self.form(refresh);
         let mut request =
-            HttpRequest::post(self.config.token_endpoint.clone(), "application/x-www-form-urlencoded", form.finish())
+            HttpRequest::post(self.config.token_endpoint.clone(), "application/x-www-form-urlencoded", form)
                 .header("accept", "application/json");
         request.max_bytes = MAX_ANSWER_BYTES;
         let answer = io.http.send(request).await?;
@@ -141,6 +132,20 @@ impl TokenSource {
         let answer = answer.ok("the token endpoint")?;
         serde_json::from_slice(&answer.body)
             .map_err(|_| IntakeError::retry("the token endpoint's answer is not JSON with an access_token"))
+    }
+
+    fn form(&self, refresh: &Secret) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", refresh.expose())
+            .append_pair("client_id", &self.config.client_id);
+        if let Some(secret) = &self.config.client_secret {
+            form.append_pair("client_secret", secret.expose());
+        }
+        if let Some(scope) = &self.config.scope {
+            form.append_pair("scope", scope);
+        }
+        form.finish()
     }
 
     async fn kept(&self, io: &Io) -> Result<Option<Secret>, IntakeError> {
