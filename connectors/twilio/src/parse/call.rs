@@ -69,7 +69,7 @@ pub fn status(cx: &Context<'_>) -> Parsed {
         used.extend(["RecordingUrl", "RecordingSid"]);
     }
     let mut event = cx.event(meaning.kind.clone(), Channel::Voice, status, &used);
-    place(&mut event, parent.unwrap_or(sid), direction);
+    place(&mut event, parent.unwrap_or(sid), parent, direction);
     people(cx, &mut event);
     event.call = Some(call(cx, sid, status, &meaning));
     let at = params.get("Timestamp").and_then(rfc2822);
@@ -129,9 +129,12 @@ fn call_direction(direction: &str) -> CallDirection {
     }
 }
 
-fn place(event: &mut Event, call_id: &str, direction: Option<&str>) {
+/// What a call dials is the business's own doing, mostly towards its agents.
+fn place(event: &mut Event, call_id: &str, parent: Option<&str>, direction: Option<&str>) {
     event.conversation = Conversation::new(KeyBasis::Call, call_id).of_type(ConversationType::Call);
-    if direction.is_some_and(|direction| direction.starts_with("outbound")) {
+    if parent.is_some() {
+        event.direction = Direction::Internal;
+    } else if direction.is_some_and(|direction| direction.starts_with("outbound")) {
         event.direction = Direction::OutboundEcho;
     }
 }
@@ -164,7 +167,7 @@ pub fn recording(cx: &Context<'_>) -> Parsed {
     let Some(sid) = params.get("CallSid") else { return Context::missing("CallSid") };
     let provider_type = format!("recording-{status}");
     let mut event = cx.event(Kind::CallRecording, Channel::Voice, &provider_type, USED_OF_RECORDING);
-    place(&mut event, sid, None);
+    place(&mut event, sid, None, None);
     event.call = Some(Call::new(sid));
     let started = params.get("RecordingStartTime").and_then(rfc2822);
     event.occurred_at = started.unwrap_or(event.received_at);
@@ -221,7 +224,7 @@ pub fn transcription(cx: &Context<'_>) -> Parsed {
     let Some(call_sid) = params.get("CallSid") else { return Context::missing("CallSid") };
     let Some(transcript) = params.get("TranscriptionText") else { return Context::missing("TranscriptionText") };
     let mut event = cx.event(Kind::CallTranscript, Channel::Voice, "transcription-completed", USED_OF_TRANSCRIPTION);
-    place(&mut event, call_sid, params.get("Direction"));
+    place(&mut event, call_sid, None, params.get("Direction"));
     people(cx, &mut event);
     let clean = text::clean(transcript);
     event.provenance.sanitized = clean != transcript;

@@ -1,8 +1,8 @@
 //! Messages that come in, and what became of those that went out.
 
 use connector_sdk::schemas::{
-    Actor, Attachment, Channel, Conversation, ConversationType, Direction, Event, FetchState, KeyBasis, Kind, Location,
-    Part, Recipient, Role, Target,
+    Actor, Attachment, Channel, Conversation, ConversationType, DeliveryReport, Direction, Event, FetchState, KeyBasis,
+    Kind, Location, Part, Quoted, Recipient, Referral, Role, Target,
 };
 use connector_sdk::{Draft, Parsed, text};
 
@@ -29,9 +29,11 @@ const CONTENT: &[&str] = &[
     "Address",
     "Label",
     "OriginalRepliedMessageSid",
+    "OriginalRepliedMessageSender",
 ];
 /// Parameters of a message that an advertisement led to.
-const REFERRAL: &[&str] = &["ReferralSourceUrl", "ReferralHeadline", "ReferralBody"];
+const REFERRAL: &[&str] =
+    &["ReferralSourceUrl", "ReferralHeadline", "ReferralBody", "ReferralSourceType", "ReferralSourceId"];
 /// Most media that a message can have; a hostile count is not believed beyond it.
 const MEDIA_MAX: u64 = 50;
 
@@ -80,7 +82,7 @@ fn incoming(cx: &Context<'_>, sid: &str) -> Parsed {
     event.recipients = vec![Recipient { role: Role::To, actor: Actor::new(vec![to.identity()]) }];
 
     content(cx, &mut event);
-    event.conversation.in_reply_to = params.get("OriginalRepliedMessageSid").map(str::to_owned);
+    quote(cx, &mut event);
     if event.kind == Kind::Postback {
         event.target = event.conversation.in_reply_to.clone().map(Target::message);
     }
@@ -91,6 +93,18 @@ fn incoming(cx: &Context<'_>, sid: &str) -> Parsed {
     let fetches = attach(cx, &mut event, media);
     events.push(Draft::new(id::message(sid), event));
     Parsed { events, fetches, ..Parsed::default() }
+}
+
+/// The message of the business that the customer answers.
+fn quote(cx: &Context<'_>, event: &mut Event) {
+    let Some(sid) = cx.params.get("OriginalRepliedMessageSid") else { return };
+    event.conversation.in_reply_to = Some(sid.to_owned());
+    let sender = cx.params.get("OriginalRepliedMessageSender").map(Address::of);
+    event.quoted = Some(Quoted {
+        message_id: Some(sid.to_owned()),
+        sender: sender.map(|sender| Actor::new(vec![sender.identity()])),
+        ..Quoted::default()
+    });
 }
 
 /// That an advertisement led the customer here, as an event of its own before the message.
@@ -178,6 +192,13 @@ fn content(cx: &Context<'_>, event: &mut Event) {
     }
     if let Some(url) = params.get("ReferralSourceUrl") {
         let (title, description) = (own("ReferralHeadline"), own("ReferralBody"));
+        event.referral = Some(Referral {
+            source: own("ReferralSourceType").unwrap_or_else(|| "ad".to_owned()),
+            source_id: own("ReferralSourceId"),
+            url: Some(url.to_owned()),
+            title: title.clone(),
+            payload: None,
+        });
         event.content.push(Part::Link { url: url.to_owned(), title, description });
     }
     location(cx, event);
@@ -263,7 +284,7 @@ fn receipt(cx: &Context<'_>, sid: &str, kind: Kind, status: &str) -> Parsed {
     let params = cx.params;
     let (from, to) = (params.get("From").map(Address::of), params.get("To").map(Address::of));
     let channel = to.or(from).map_or(Channel::Sms, |address| address.channel());
-    let used: Vec<&str> = ENVELOPE.iter().chain(&["MessageStatus"]).copied().collect();
+    let used: Vec<&str> = ENVELOPE.iter().chain(&["MessageStatus", "SmsStatus", "ErrorCode"]).copied().collect();
     let mut event = cx.event(kind, channel, status, &used);
     event.provenance.message_ids = vec![sid.to_owned()];
     event.target = Some(Target::message(sid));
@@ -279,6 +300,12 @@ fn receipt(cx: &Context<'_>, sid: &str, kind: Kind, status: &str) -> Parsed {
     event.sender = to.map(|to| Actor::new(vec![to.identity()]));
     event.recipients =
         from.map(|from| Recipient { role: Role::To, actor: Actor::new(vec![from.identity()]) }).into_iter().collect();
+    event.delivery = vec![DeliveryReport {
+        recipient: to.map(|to| to.whole.to_owned()),
+        status: status.to_owned(),
+        code: params.get("ErrorCode").map(str::to_owned),
+        ..DeliveryReport::default()
+    }];
     Parsed::one(Draft::new(id::receipt(sid, status), event))
 }
 
