@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use connector_sdk::verify::Secrets;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 const MIN_SECONDS: u64 = 2;
 const MAX_SECONDS: u64 = 24 * 60 * 60;
@@ -51,7 +51,7 @@ pub struct Config {
     /// The form's fields in order; by default name, email, message and file.
     #[serde(default)]
     pub fields: Option<Vec<Field>>,
-    /// Where a browser is sent after a submission (https URL) instead of the thanks page. Never taken from a request.
+    /// Where a browser is sent after a submission (URL) instead of the thanks page. Never taken from a request.
     #[serde(default)]
     pub redirect: Option<String>,
     /// Sites that may embed the form: exact origins (`https://www.example.com`).
@@ -126,7 +126,7 @@ pub struct Config {
 }
 
 /// What becomes of suspected spam.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SpamPolicy {
     /// Published with `provenance.spam`.
@@ -202,7 +202,7 @@ pub struct Field {
 }
 
 /// Sort of input, as in HTML.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldKind {
     #[default]

@@ -119,6 +119,12 @@ fn attributes(form: &Form, field: &FormField, view: &View<'_>) -> String {
         out.push_str(" multiple");
     }
     let is_text = !matches!(spec.kind, FieldKind::Select | FieldKind::File | FieldKind::Date | FieldKind::Number);
+    // Addresses and numbers run from left to right in every language; words as they are written.
+    match spec.kind {
+        FieldKind::Text | FieldKind::Textarea => out.push_str(" dir=\"auto\""),
+        FieldKind::Email | FieldKind::Tel | FieldKind::Url if form.direction == "rtl" => out.push_str(" dir=\"ltr\""),
+        _ => {}
+    }
     if let Some(max) = spec.max_length.filter(|_| is_text) {
         let _ = write!(out, " maxlength=\"{max}\"");
     }
