@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, block_on, output, stop_signal};
 use crate::config;
 use crate::config::model::{Log, LogFormat, Tracing};
-use crate::delivery::consumer::{From, Tail};
+use crate::delivery::consumer::{Tail, TailFrom};
 use crate::delivery::embedded::EmbeddedKafka;
 use crate::gateway::Gateway;
 use crate::pipeline::record::TopicRole;
@@ -60,7 +60,7 @@ async fn serve(
     );
     let loaded = config::load_str("quickstart", &text, entries)?;
     let kafka = loaded.config.kafka.settings(&loaded.config.topics);
-    let opened = Tail::open(&kafka, &[TopicRole::Events], From::Beginning).await;
+    let opened = Tail::open(&kafka, &[TopicRole::Events], TailFrom::Beginning).await;
     let mut tail = opened.map_err(|error| Failure::failed(error.to_string()))?;
     let gateway = Gateway::start(loaded).await.map_err(|message| {
         Failure::failed(format!("{message}\n(--port and --admin-port choose others, 0 a free one)"))

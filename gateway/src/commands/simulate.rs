@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::{Failure, block_on, find, output};
 use crate::io::http::Client;
 
+/// What is shown of an answer's body.
+const ANSWER_MAX_BYTES: usize = 200;
+
 #[derive(Args)]
 pub struct Options {
     /// Connector whose fixture is sent
@@ -85,8 +88,9 @@ async fn send(options: &Options, entry: &'static Entry, case: &Case) -> Result<(
     let client = Client::new().map_err(Failure::failed)?;
     let response =
         client.send(request).await.map_err(|e| Failure::failed(format!("{e}; is a gateway running? see --to")))?;
-    let body = String::from_utf8_lossy(&response.body);
-    println!("{} → {} {}", raw.uri, response.status, connector_sdk::text::one_line(&body));
+    let body = connector_sdk::text::one_line(&String::from_utf8_lossy(&response.body));
+    let (body, cut) = connector_sdk::text::cut(&body, ANSWER_MAX_BYTES);
+    println!("{} → {} {body}{}", raw.uri, response.status, if cut { "…" } else { "" });
     match response.status {
         200..=399 => Ok(()),
         401 => Err(Failure::failed("refused: does the instance have another secret? see --secret")),

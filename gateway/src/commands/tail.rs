@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Failure, block_on, output, stop_signal};
 use crate::config;
-use crate::delivery::consumer::{From, Tail};
+use crate::delivery::consumer::{Tail, TailFrom};
 use crate::delivery::settings::KafkaSettings;
 use crate::pipeline::record::TopicRole;
 
@@ -48,7 +48,7 @@ pub fn run(options: &Options, entries: &'static [Entry]) -> Result<(), Failure> 
         (None, None) => return Err(Failure::wrong_use("say where Kafka is: -c FILE or --brokers HOST:PORT")),
     };
     let role = if options.deadletter { TopicRole::DeadLetter } else { TopicRole::Events };
-    let from = if options.from_beginning { From::Beginning } else { From::End };
+    let from = if options.from_beginning { TailFrom::Beginning } else { TailFrom::End };
     block_on(async {
         let opened = Tail::open(&settings, &[role], from).await;
         let mut tail = opened.map_err(|error| Failure::failed(error.to_string()))?;

@@ -8,6 +8,7 @@
 pub mod consumer;
 pub mod embedded;
 mod link;
+pub mod memory;
 pub mod push;
 pub mod replay;
 mod sections;

@@ -6,7 +6,6 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
 
 use super::progress::Progress;
 use super::{ConsumeError, Received};
@@ -67,7 +66,9 @@ impl Job {
     /// The work is done and its results are safe: the group may go on behind it.
     pub fn done(self) {
         let (partition, offset) = (self.received.partition, self.received.offset);
-        let Some(next) = lock(&self.shared.progress).done(partition, offset, self.assignment) else { return };
+        // Held until the offset is noted: an older one must not overtake it.
+        let mut progress = lock(&self.shared.progress);
+        let Some(next) = progress.done(partition, offset, self.assignment) else { return };
         // Stored offsets are committed every second, when a partition is revoked and when the group is left. It is the
         // last done offset that is stored: the client adds one. A partition that is just being taken away is no
         // concern: its next owner does the job again.

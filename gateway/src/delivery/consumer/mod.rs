@@ -5,7 +5,7 @@ mod progress;
 mod tail;
 
 pub use self::group::{GroupConsumer, Job};
-pub use self::tail::{From, Tail};
+pub use self::tail::{Tail, TailFrom};
 
 use bytes::Bytes;
 use connector_sdk::Timestamp;
@@ -70,7 +70,7 @@ pub enum ConsumeError {
     Kafka(String),
 }
 
-impl std::convert::From<rdkafka::error::KafkaError> for ConsumeError {
+impl From<rdkafka::error::KafkaError> for ConsumeError {
     fn from(error: rdkafka::error::KafkaError) -> Self {
         Self::Kafka(error.to_string())
     }

@@ -18,7 +18,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum TailFrom {
     /// With what is there.
     Beginning,
     /// With what comes after [`Tail::open`] has returned.
@@ -33,7 +33,7 @@ pub struct Tail {
 
 impl Tail {
     /// Fails when Kafka does not answer within seconds or a topic is missing.
-    pub async fn open(settings: &KafkaSettings, roles: &[TopicRole], from: From) -> Result<Self, ConsumeError> {
+    pub async fn open(settings: &KafkaSettings, roles: &[TopicRole], from: TailFrom) -> Result<Self, ConsumeError> {
         let consumer = settings.reader(&settings.tail_group())?.create_with_context(Quiet);
         let consumer: Arc<StreamConsumer<Quiet>> = Arc::new(consumer?);
         let names: Vec<_> = roles.iter().map(|role| settings.topics.get(*role).name.clone()).collect();
@@ -63,7 +63,7 @@ impl Tail {
     }
 }
 
-fn assign(consumer: &StreamConsumer<Quiet>, names: &[String], from: From) -> Result<(), ConsumeError> {
+fn assign(consumer: &StreamConsumer<Quiet>, names: &[String], from: TailFrom) -> Result<(), ConsumeError> {
     let mut list = TopicPartitionList::new();
     for name in names {
         let metadata = consumer.fetch_metadata(Some(name), CALL_LIMIT)?;
@@ -73,9 +73,9 @@ fn assign(consumer: &StreamConsumer<Quiet>, names: &[String], from: From) -> Res
         }
         for partition in partitions {
             let offset = match from {
-                From::Beginning => Offset::Beginning,
+                TailFrom::Beginning => Offset::Beginning,
                 // The end of now: asked later, it would skip what comes in between.
-                From::End => Offset::Offset(consumer.fetch_watermarks(name, partition, CALL_LIMIT)?.1),
+                TailFrom::End => Offset::Offset(consumer.fetch_watermarks(name, partition, CALL_LIMIT)?.1),
             };
             list.add_partition_offset(name, partition, offset)?;
         }
