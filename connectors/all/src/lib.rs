@@ -3,7 +3,9 @@
 use connector_sdk::{Demo, Entry};
 
 static ALL: &[Entry] = &[
+    Entry::of::<connector_asterisk::Asterisk>(),
     Entry::of::<connector_contact_form::ContactForm>(),
+    Entry::of::<connector_imap::Imap>(),
     Entry::of::<connector_mastodon::Mastodon>(),
     Entry::of::<connector_slack::Slack>(),
     Entry::of::<connector_telegram::Telegram>(),
