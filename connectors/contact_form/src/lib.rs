@@ -31,13 +31,13 @@ pub use config::Config;
 use form::Form;
 
 /// Value of [`connector_sdk::schemas::Event::provider`].
-pub(crate) const PROVIDER: &str = "contact_form";
+const PROVIDER: &str = ContactForm::NAME;
 
 /// The connector kind `contact_form`.
 pub struct ContactForm;
 
 impl ConnectorKind for ContactForm {
-    const NAME: &'static str = PROVIDER;
+    const NAME: &'static str = "contact_form";
     const SUMMARY: &'static str = "Contact forms: hosted page, embed script for any site, and endpoint with files";
     const CHANNEL: Channel = Channel::Form;
     const SHAPES: &'static [Shape] = &[Shape::Webhook];
