@@ -4,6 +4,7 @@ mod document;
 mod interpolate;
 mod load;
 pub mod model;
+pub mod schema;
 pub mod suggest;
 mod units;
 
