@@ -99,7 +99,7 @@ impl Draft {
         Self::new(key, event)
     }
 
-    /// Adds an attachment whose bytes are at hand; its blob reference, size and sniffed type are filled in.
+    /// Adds an attachment whose bytes are at hand; its state and blob reference are filled in.
     pub fn attach(&mut self, mut attachment: Attachment, bytes: Bytes) {
         let reference = blob_ref(&bytes);
         attachment.fetch_state = FetchState::Stored;
