@@ -120,7 +120,8 @@ pub(crate) fn fetched(raw: &RawEvent) -> Parsed {
     let Ok(media) = serde_json::from_slice::<FetchedMedia>(&raw.body) else {
         return Parsed::reject("unexpected_shape", "body is no result of a fetch order");
     };
-    let Ok(order) = Order::deserialize(&media.order.params) else {
+    let order = Order::deserialize(&media.order.params).ok().filter(|order| !order.account.is_empty());
+    let Some(order) = order else {
         return Parsed::reject("unexpected_shape", "the fetch order's parameters are not Slack's");
     };
     let stored = media.blob.is_some();

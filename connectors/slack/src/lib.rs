@@ -22,13 +22,13 @@ use connector_sdk::schemas::Channel;
 use connector_sdk::verify::Secrets;
 use connector_sdk::{Assets, BuildContext, ConfigError, Connector, ConnectorKind, Intake, Secret, Shape, SourceClass};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Slack sends an event again at once, after about a minute and after about five; then never.
 const RETRY_HORIZON: Duration = Duration::from_secs(5 * 60);
 
 /// What to do with `app_mention` events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AppMention {
     /// Published as `message.created` under the id of the message itself, so that the `message` event of the same

@@ -1,11 +1,13 @@
 //! What people do beside writing: reactions, buttons, polls, payments, requests to join.
 
+use std::collections::BTreeSet;
+
 use connector_sdk::schemas::{Event, Kind, Part, Target};
 use connector_sdk::{Draft, Parsed, json};
 use serde_json::Value;
 
 use crate::media::{amount, from, order_part, payer};
-use crate::parse::Cx;
+use crate::parse::{Cx, broken};
 use crate::{id, message, people};
 
 /// `message_reaction`: one event for each reaction that came or went.
@@ -14,15 +16,24 @@ pub fn reaction(cx: &Cx<'_>) -> Parsed {
     let Some(target) = message::message_id(update) else {
         return Parsed::reject("missing_field", "reaction without `message_id` or `chat`");
     };
-    let list = |name: &str| -> Vec<String> {
-        update.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(emoji).collect()
-    };
-    let (old, new) = (list("old_reaction"), list("new_reaction"));
-    let gone = old.iter().filter(|emoji| !new.contains(emoji)).map(|emoji| (Kind::ReactionRemoved, emoji));
-    let come = new.iter().filter(|emoji| !old.contains(emoji)).map(|emoji| (Kind::ReactionAdded, emoji));
     let mut parsed = Parsed::default();
+    let mut list = |name: &'static str| {
+        let mut emojis = BTreeSet::new();
+        for item in update.get(name).and_then(Value::as_array).into_iter().flatten() {
+            match emoji(item) {
+                Some(emoji) => {
+                    emojis.insert(emoji);
+                }
+                None => parsed.rejected.push(broken(item, name)),
+            }
+        }
+        emojis
+    };
+    let (old, new) = (list(OLD), list(NEW));
+    let gone = old.difference(&new).map(|emoji| (Kind::ReactionRemoved, emoji));
+    let come = new.difference(&old).map(|emoji| (Kind::ReactionAdded, emoji));
     for (kind, emoji) in gone.chain(come) {
-        let mut event = cx.event(kind);
+        let mut event = cx.event_of(kind, &[OLD, NEW]);
         event.target = Some(Target::message(&target));
         event.sender = match update.get("actor_chat") {
             Some(chat) => people::chat(chat),
@@ -37,6 +48,9 @@ pub fn reaction(cx: &Cx<'_>) -> Parsed {
     }
     parsed
 }
+
+const OLD: &str = "old_reaction";
+const NEW: &str = "new_reaction";
 
 /// The emoji of a reaction; custom and paid ones by their own names.
 fn emoji(reaction: &Value) -> Option<String> {

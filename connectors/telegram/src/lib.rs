@@ -23,7 +23,7 @@ use connector_sdk::schemas::Channel;
 use connector_sdk::verify::Secrets;
 use connector_sdk::{Assets, BuildContext, ConfigError, Connector, ConnectorKind, Intake, Secret, Shape, SourceClass};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Telegram drops an update that could not be delivered within this time.
 const RETRY_HORIZON: Duration = Duration::from_secs(24 * 3600);
@@ -31,7 +31,7 @@ const RETRY_HORIZON: Duration = Duration::from_secs(24 * 3600);
 const SECRET_TOKEN_MAX: usize = 256;
 
 /// How updates come in. Telegram allows one way at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Telegram calls `/in/{instance}`.

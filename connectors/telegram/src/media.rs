@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::parse::{Cx, PROVIDER, stamp_input};
-use crate::{api, people};
+use crate::{Telegram, api, people};
 
 pub const ORDER_KIND: &str = "file";
 /// What `getFile` of the public Bot API gives at most; a server of one's own has no limit.
@@ -18,7 +18,6 @@ const PUBLIC_MAX_BYTES: u64 = 20_000_000;
 /// Parameters of an order: which file, and the event that it belongs to. The token is the instance's, not in here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Order {
-    pub account: String,
     pub file_id: String,
     pub attachment_id: String,
     pub message_id: String,
@@ -104,6 +103,9 @@ impl Files<'_> {
         let file_id = json::text(file, "/file_id")?;
         // Stable over time and bots, unlike `file_id`.
         let attachment_id = json::text(file, "/file_unique_id").unwrap_or(file_id).to_owned();
+        if event.attachments.iter().any(|have| have.id == attachment_id) {
+            return Some(attachment_id);
+        }
         let mut attachment = Attachment::new(&attachment_id, FetchState::Pending);
         let raw_name = json::text(file, "/file_name");
         attachment.file_name = raw_name.and_then(hygiene::file_name);
@@ -133,7 +135,6 @@ impl Files<'_> {
 
     fn order(&self, event: &Event, file_id: &str, attachment: &Attachment) -> FetchOrder {
         let order = Order {
-            account: event.account.clone(),
             file_id: file_id.to_owned(),
             attachment_id: attachment.id.clone(),
             message_id: self.message_id.to_owned(),
@@ -268,7 +269,7 @@ pub fn amount(holder: &Value) -> String {
 }
 
 /// What came of an order: `attachment.stored` or `attachment.failed`.
-pub fn fetched(raw: &RawEvent) -> Parsed {
+pub fn fetched(telegram: &Telegram, raw: &RawEvent) -> Parsed {
     let Ok(media) = serde_json::from_slice::<FetchedMedia>(&raw.body) else {
         return Parsed::reject("unexpected_shape", "body is no result of a fetch order");
     };
@@ -277,7 +278,7 @@ pub fn fetched(raw: &RawEvent) -> Parsed {
     };
     let stored = media.blob.is_some();
     let kind = if stored { Kind::AttachmentStored } else { Kind::AttachmentFailed };
-    let mut event = Event::new(kind, Channel::Chat, PROVIDER, order.account, raw.received_at);
+    let mut event = Event::new(kind, Channel::Chat, PROVIDER, &telegram.bot_id, raw.received_at);
     let state = if stored { FetchState::Stored } else { FetchState::Failed };
     let mut attachment = Attachment::new(&order.attachment_id, state);
     attachment.reason = media.failure;

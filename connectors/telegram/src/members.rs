@@ -1,10 +1,12 @@
 //! Who is in a chat, and whether a business account lets the bot in.
 
+use std::collections::BTreeSet;
+
 use connector_sdk::schemas::{Channel, Conversation, ConversationType, Direction, KeyBasis, Kind, Notice};
 use connector_sdk::{Draft, Parsed, json};
 use serde_json::Value;
 
-use crate::parse::Cx;
+use crate::parse::{Cx, broken};
 use crate::people;
 
 /// `my_chat_member` (the bot itself) and `chat_member` (others).
@@ -38,19 +40,29 @@ fn is_member(member: &Value) -> bool {
 }
 
 /// Members that a chat's notice names; one event each.
-pub fn noticed(cx: &Cx<'_>, members: &[Value], kind: Kind) -> Parsed {
+pub fn noticed(cx: &Cx<'_>, list: &'static str, members: &[Value], kind: &Kind) -> Parsed {
     let mut parsed = Parsed::default();
+    let mut seen = BTreeSet::new();
     for member in members {
-        let Some(user) = json::id(member, "/id") else { continue };
-        let mut event = cx.event(kind.clone());
-        event.sender = people::user(member);
-        parsed.events.push(Draft::new(cx.key_of(&user), event));
+        let Some(user) = json::id(member, "/id") else {
+            parsed.rejected.push(broken(member, list));
+            continue;
+        };
+        if seen.insert(user.clone()) {
+            let mut event = cx.event_of(kind.clone(), NAMED_TWICE);
+            event.sender = people::user(member);
+            parsed.events.push(Draft::new(cx.key_of(&user), event));
+        }
     }
     if parsed.is_empty() {
-        return Parsed::reject("missing_field", "notice of members without a user's id");
+        return Parsed::reject("missing_field", "notice of members that names none");
     }
     parsed
 }
+
+/// Fields with the members: today's list, and the single ones that Telegram sends beside it for old bots.
+const NAMED_TWICE: &[&str] =
+    &["new_chat_members", "new_chat_member", "new_chat_participant", "left_chat_member", "left_chat_participant"];
 
 /// `business_connection`: an account connected the bot, or took the connection away.
 pub fn business_connection(cx: &Cx<'_>) -> Parsed {

@@ -1,12 +1,13 @@
 //! Messages: said, edited, deleted, and what Telegram itself says in a chat.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use connector_sdk::schemas::{Automation, Direction, Event, Kind, Target};
 use connector_sdk::{Draft, EventKey, FetchOrder, Parsed, json, text as hygiene};
 use serde_json::Value;
 
-use crate::parse::{Cx, time};
+use crate::parse::{Cx, broken, time};
 use crate::{id, media, members, people, text, wire};
 
 /// A message, a channel's post, a message through a business connection or one to a guest bot.
@@ -40,16 +41,23 @@ pub fn edited(cx: &Cx<'_>) -> Parsed {
 
 /// Messages deleted from a business account's chat: the one deletion that Telegram reports. One event each.
 pub fn deleted(cx: &Cx<'_>) -> Parsed {
-    let ids = cx.holder().get("message_ids").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    const LIST: &str = "message_ids";
     let mut parsed = Parsed::default();
-    for message_id in ids.iter().filter_map(Value::as_i64) {
-        let Some(message) = id::message(cx.holder(), &message_id.to_string()) else { break };
-        let mut event = cx.event(Kind::MessageDeleted);
-        event.target = Some(Target::message(message));
-        parsed.events.push(Draft::new(cx.key_of(&message_id.to_string()), event));
+    let mut seen = BTreeSet::new();
+    for item in cx.holder().get(LIST).and_then(Value::as_array).into_iter().flatten() {
+        let message = item.as_i64().and_then(|id| Some((id, id::message(cx.holder(), &id.to_string())?)));
+        let Some((message_id, message)) = message else {
+            parsed.rejected.push(broken(item, LIST));
+            continue;
+        };
+        if seen.insert(message_id) {
+            let mut event = cx.event_of(Kind::MessageDeleted, &[LIST]);
+            event.target = Some(Target::message(message));
+            parsed.events.push(Draft::new(cx.key_of(&message_id.to_string()), event));
+        }
     }
-    if parsed.events.is_empty() {
-        return Parsed::reject("missing_field", "deletion without `message_ids` or `chat`");
+    if parsed.is_empty() {
+        return Parsed::reject("missing_field", "deletion without `message_ids`");
     }
     parsed
 }
@@ -66,10 +74,10 @@ fn notice(cx: &Cx<'_>, message: &Value) -> Option<Parsed> {
         return None;
     }
     if let Some(joined) = message.get("new_chat_members").and_then(Value::as_array) {
-        return Some(members::noticed(cx, joined, Kind::ParticipantJoined));
+        return Some(members::noticed(cx, "new_chat_members", joined, &Kind::ParticipantJoined));
     }
     if let Some(left) = message.get("left_chat_member") {
-        return Some(members::noticed(cx, std::slice::from_ref(left), Kind::ParticipantLeft));
+        return Some(members::noticed(cx, "left_chat_member", std::slice::from_ref(left), &Kind::ParticipantLeft));
     }
     if message.get("migrate_to_chat_id").is_some() || message.get("migrate_from_chat_id").is_some() {
         return Some(migrated(cx, message));

@@ -1,7 +1,7 @@
 //! From an update to events. Webhook and polling bring the same bytes, so this is the one parse of both.
 
 use connector_sdk::schemas::{Channel, Event, Kind, Timestamp};
-use connector_sdk::{Draft, EventKey, Parse, Parsed, RawEvent, Wire, json};
+use connector_sdk::{Draft, EventKey, Parse, Parsed, RawEvent, Rejected, Wire, json};
 use serde_json::Value;
 
 use crate::{Telegram, actions, id, media, members, message, wire};
@@ -35,7 +35,7 @@ impl Parse for Telegram {
     fn parse(&self, raw: &RawEvent) -> Parsed {
         match raw.wire {
             Wire::Http | Wire::Json => {}
-            Wire::Fetched => return media::fetched(raw),
+            Wire::Fetched => return media::fetched(self, raw),
             Wire::Mail | Wire::Frames => return Parsed::reject("unexpected_wire", "Telegram speaks JSON"),
         }
         let document = match json::parse(&raw.body) {
@@ -123,6 +123,15 @@ impl<'a> Cx<'a> {
         event
     }
 
+    /// One of several events of the update: the list that they were taken from is not repeated in each.
+    pub fn event_of(&self, kind: Kind, list: &[&str]) -> Event {
+        let mut event = self.event(kind);
+        if let Some(data) = event.provider_data.as_mut().and_then(Value::as_object_mut) {
+            data.retain(|name, _| !list.contains(&name.as_str()));
+        }
+        event
+    }
+
     /// A type that is not modelled, whole.
     pub fn unsupported(&self, name: &str) -> Parsed {
         let raw = self.holder().clone();
@@ -136,6 +145,11 @@ impl<'a> Cx<'a> {
         draft.event.provenance.provider_type = Some(name.to_owned());
         Parsed::one(draft)
     }
+}
+
+/// An item of a list that is not what the list holds.
+pub fn broken(item: &Value, list: &'static str) -> Rejected {
+    Rejected::part("unexpected_shape", format!("an item of `{list}` is not of its shape"), item.to_string())
 }
 
 /// How the input came.
