@@ -39,6 +39,13 @@ fn topics_table_is_current() {
 }
 
 #[test]
+fn worked_example_is_what_is_tested() {
+    let source = root().join("tests/tests/private_connector/acme/mod.rs");
+    let source = std::fs::read_to_string(source).expect("is there");
+    check_part("docs/adding-a-connector.md", "example", &format!("```rust,ignore\n{}\n```", source.trim()));
+}
+
+#[test]
 fn links_lead_somewhere() {
     let checked = links::check(&root());
     assert!(checked > 15, "only {checked} links were looked at");
