@@ -193,3 +193,26 @@ pub fn treatment(event: &str) -> Option<Treatment> {
 pub fn own_channel(channel: &str) -> bool {
     OWN_CHANNELS.iter().any(|prefix| channel.starts_with(prefix))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_that_of_kinds_toml() {
+        let kinds = connector_sdk::kinds::parse(include_str!("../kinds.toml")).unwrap();
+        for (name, treatment) in EVENTS {
+            let listed = kinds.types.iter().find(|kind| kind.name == *name);
+            let listed = listed.unwrap_or_else(|| panic!("{name} is not in kinds.toml"));
+            let reason = match treatment {
+                Fact => None,
+                Kept(reason) | Noise(reason) => Some(*reason),
+            };
+            assert_eq!(listed.skipped.as_deref(), reason, "{name}");
+        }
+        for kind in kinds.types.iter().filter(|kind| !kind.name.contains(' ')) {
+            let known = treatment(&kind.name).is_some() || ["call", "UserEvent", "Response"].contains(&&*kind.name);
+            assert!(known, "{} is in kinds.toml only", kind.name);
+        }
+    }
+}

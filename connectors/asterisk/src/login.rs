@@ -121,7 +121,9 @@ impl Link {
                 self.shared.waiting_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
                 let frame = Frame::read(&bytes);
                 // Failed log-ins of old versions come without the ActionID.
-                let answers = frame.get("Response").is_some() && frame.get("ActionID").is_none_or(|have| have == id);
+                // An OriginateResponse is an event that has a field Response.
+                let response = frame.event().is_none() && frame.get("Response").is_some();
+                let answers = response && frame.get("ActionID").is_none_or(|have| have == id);
                 if answers {
                     return Some(frame);
                 }

@@ -15,7 +15,7 @@ use crate::{Options, PROVIDER, id, summary};
 const PARSER: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Fields that have a place of their own in the event.
-const TOLD: &[&str] = &["Event", "Privilege", "Linkedid", "Cause", "Cause-txt", "Queue", "Timestamp"];
+const TOLD: &[&str] = &["Event", "Privilege", "Linkedid", "Queue", "Timestamp"];
 
 /// The instance's parser.
 pub struct Parser {
@@ -134,7 +134,7 @@ impl<'a> Input<'a> {
             "AgentConnect" => answered(Some("AgentConnect")),
             "AgentComplete" => ended("Dest", None, Some("AgentComplete")),
             "BlindTransfer" => ended("Transferer", None, Some("BlindTransfer")),
-            "AttendedTransfer" => ended("SecondTransferer", None, Some("AttendedTransfer")),
+            "AttendedTransfer" => ended("OrigTransferer", None, Some("AttendedTransfer")),
             "MessageWaiting" if get("Uniqueid").is_none() => {
                 return Parsed::skip(self.name, "the state of a mailbox, without a call");
             }
@@ -170,8 +170,9 @@ impl<'a> Input<'a> {
         call.reason = fact.reason.map(str::to_owned);
         call.queue = frame.get("Queue").map(str::to_owned);
         call.mailbox = frame.get("Mailbox").map(str::to_owned);
-        call.hangup_cause = frame.get("Cause-txt").map(str::to_owned);
+        // 0 is no cause of Q.850 but "not set".
         call.hangup_code = frame.number("Cause").and_then(|code| u32::try_from(code).ok()).filter(|code| *code > 0);
+        call.hangup_cause = call.hangup_code.and(frame.get("Cause-txt")).map(str::to_owned);
         call.direction = self.direction(call_id);
         self.parties(&mut call, fact, leg_id == call_id);
         self.times(&mut call);
@@ -204,13 +205,13 @@ impl<'a> Input<'a> {
             return;
         }
         (call.from, call.to) = if fact.leg == "Dest" {
-            (Some(other("", "CallerID")), Some(own()))
+            (frame.get("Channel").map(|_| other("", "CallerID")), Some(own()))
         } else if first_leg {
             (Some(own()), number(called(frame.of(fact.leg, "Exten"))))
         } else {
             (Some(other(fact.leg, "ConnectedLine")), Some(own()))
         };
-        let agent_leg = !channel.is_empty() && !leg_is_trunk && (!first_leg || fact.leg == "Transferer");
+        let agent_leg = !channel.is_empty() && !leg_is_trunk && (!first_leg || fact.leg.ends_with("Transferer"));
         call.agent = agent_leg.then(|| label(channel));
         call.transferred_to = match self.name {
             "BlindTransfer" => frame.get("Extension").map(str::to_owned),

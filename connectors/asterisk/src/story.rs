@@ -7,6 +7,9 @@ use connector_sdk::Timestamp;
 use crate::catalog;
 use crate::wire::{Frame, RECEIVED};
 
+/// How the channels begin that join two parts of the dialplan.
+const LOCAL: &str = "Local/";
+
 /// One channel of the call.
 #[derive(Clone, Debug, Default)]
 pub struct Leg {
@@ -185,8 +188,15 @@ impl Story {
         leg.up |= frame.of(prefix, "ChannelStateDesc") == Some("Up");
     }
 
+    /// A leg that was called on the caller's behalf: by its own leg, or by the far half of a Local channel. Whom an agent
+    /// asks back, or whom the PBX calls to begin a call (`Originate`), is not rung for the caller.
     fn dialled(&mut self, frame: &Frame, status: Option<&str>) {
-        let Some(id) = frame.get("DestUniqueid") else { return };
+        let Some(id) = frame.get("DestUniqueid").filter(|id| Some(*id) != self.caller()) else { return };
+        let id = id.to_owned();
+        let by_caller = frame.get("Uniqueid").is_some() && frame.get("Uniqueid") == self.caller();
+        if !by_caller && !frame.get("Channel").is_some_and(|channel| channel.starts_with(LOCAL)) {
+            return;
+        }
         if let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == id) {
             leg.dialled = true;
             // The first end counts: a queue says CANCEL once more after NOANSWER.
@@ -200,10 +210,15 @@ impl Story {
         let status = frame.get("DialStatus");
         self.dialled(frame, status);
         // A Local channel answers for whoever is behind it, which may be an announcement; its far leg has its own DialEnd.
-        let local = frame.get("DestChannel").is_some_and(|channel| channel.starts_with("Local/"));
-        if status == Some("ANSWER") && !local {
+        let local = frame.get("DestChannel").is_some_and(|channel| channel.starts_with(LOCAL));
+        let for_caller = frame.get("DestUniqueid").and_then(|id| self.leg(id)).is_some_and(|leg| leg.dialled);
+        if status == Some("ANSWER") && for_caller && !local {
             self.answered(frame.get("DestUniqueid"), at);
         }
+    }
+
+    fn caller(&self) -> Option<&str> {
+        self.caller.as_deref().or_else(|| self.linked_ids.first().map(String::as_str))
     }
 
     fn answered(&mut self, leg: Option<&str>, at: Option<Timestamp>) {
@@ -213,20 +228,20 @@ impl Story {
         }
     }
 
-    /// A leg that joins another one talks with it: that is how pickups, transfers and calls that were already running
-    /// are known as answered.
+    /// Who is in a bridge with the caller talks with the caller: that is how pickups, transfers and calls that were
+    /// already running are known as answered.
     fn bridged(&mut self, bridge: Option<&str>, leg: Option<&str>, at: Option<Timestamp>) {
         let (Some(bridge), Some(leg)) = (bridge, leg) else { return };
         let inside = self.bridges.entry(bridge.to_owned()).or_default();
         if !inside.iter().any(|have| have == leg) {
             inside.push(leg.to_owned());
         }
-        if inside.len() < 2 {
+        let inside = inside.clone();
+        let caller = self.caller().map(str::to_owned);
+        if !inside.iter().any(|id| Some(id) == caller.as_ref()) {
             return;
         }
-        let inside = inside.clone();
-        let real = |id: &&String| self.leg(id).is_some_and(|leg| !leg.channel.starts_with("Local/"));
-        let caller = self.caller.clone().or_else(|| self.linked_ids.first().cloned());
+        let real = |id: &&String| self.leg(id).is_some_and(|leg| !leg.channel.starts_with(LOCAL));
         let other = inside.iter().filter(real).rev().find(|id| Some(*id) != caller.as_ref()).cloned();
         self.answered(other.as_deref(), at);
     }
@@ -243,8 +258,9 @@ impl Story {
         let Some(id) = frame.get("Uniqueid") else { return };
         if let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == id) {
             leg.hung_up = true;
-            leg.cause = frame.get("Cause").map(str::to_owned);
-            leg.cause_text = frame.get("Cause-txt").map(str::to_owned);
+            // 0 is no cause of Q.850 but "not set".
+            leg.cause = frame.get("Cause").filter(|cause| *cause != "0").map(str::to_owned);
+            leg.cause_text = leg.cause.as_ref().and(frame.get("Cause-txt")).map(str::to_owned);
         }
     }
 

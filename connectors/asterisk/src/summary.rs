@@ -93,7 +93,7 @@ impl Telling<'_> {
             call.ended_by = Some(self.ended_by(&outcome).to_owned());
         }
         call.hangup_cause.clone_from(&self.caller.cause_text);
-        call.hangup_code = self.caller.cause.as_deref().and_then(|code| code.parse().ok()).filter(|code| *code > 0);
+        call.hangup_code = self.caller.cause.as_deref().and_then(|code| code.parse().ok());
         self.times(&mut call, &outcome);
         call.outcome = Some(outcome);
         call
@@ -159,9 +159,17 @@ impl Telling<'_> {
     }
 
     fn transferred_to(&self) -> Option<String> {
+        // Two calls that became one without an event of a transfer (`Bridge`, some phones): who took over talked last.
+        if self.story.transfers.is_empty() && self.merged() && self.answers().count() > 1 {
+            return self.last_answer().map(|leg| self.name(leg));
+        }
         let transfer = self.story.transfers.last()?;
         let to = transfer.to.as_deref().map(|to| if to.contains('/') { label(to) } else { to.to_owned() });
         to.or_else(|| self.last_answer().map(|leg| self.name(leg)))
+    }
+
+    fn merged(&self) -> bool {
+        self.story.linked_ids.len() > 1
     }
 
     fn reason(&self) -> Option<&'static str> {
@@ -248,7 +256,8 @@ impl Telling<'_> {
         };
         let duration = all.iter().map(|cdr| cdr.end).max().and_then(|end| seconds(start, end));
         if *outcome != CallOutcome::Answered {
-            let mailbox = all.iter().find_map(|cdr| cdr.answer);
+            // An answer by the dialplan (a queue, an announcement) is none; that of the mailbox ends the ringing.
+            let mailbox = all.iter().filter(|cdr| cdr.voicemail).find_map(|cdr| cdr.answer);
             let ring = mailbox.map_or(duration, |answer| seconds(start, answer));
             return Spans { duration, ring, talk: None };
         }
@@ -284,7 +293,7 @@ impl Telling<'_> {
     fn rest(&self) -> Option<Value> {
         let story = self.story;
         let mut map = Map::new();
-        if story.linked_ids.len() > 1 {
+        if self.merged() {
             map.insert("linked_ids".into(), Value::from(story.linked_ids.clone()));
         }
         if let Some(transfer) = story.transfers.last() {
@@ -335,6 +344,7 @@ struct Cdr<'a> {
     answer: Option<DateTime>,
     end: DateTime,
     billable: u64,
+    voicemail: bool,
 }
 
 impl<'a> Cdr<'a> {
@@ -347,6 +357,7 @@ impl<'a> Cdr<'a> {
             answer: time("AnswerTime"),
             end: time("EndTime")?,
             billable: frame.number("BillableSeconds").unwrap_or(0),
+            voicemail: frame.get("LastApplication").is_some_and(|name| name.eq_ignore_ascii_case("VoiceMail")),
         })
     }
 }

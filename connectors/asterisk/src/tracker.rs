@@ -26,6 +26,9 @@ const VARIABLES: &[&str] = &["VMSTATUS", "VM_MESSAGEFILE"];
 /// Events that come after a call, or without one: they never begin one.
 const NEVER_FIRST: &[&str] = &["Cdr", "MessageWaiting", "VarSet", "HangupRequest", "SoftHangupRequest"];
 
+/// Prefixes of the fields by which an event names a leg, its main one first.
+const LEGS: &[&str] = &["", "Dest", "Transferer", "OrigTransferer"];
+
 /// What the session puts beside a fact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
@@ -193,8 +196,9 @@ impl Tracker {
 
     /// The call that a frame belongs to, made where it is new, merged where a channel has moved to another one.
     fn call_of(&mut self, frame: &Frame, event: &str, now: Timestamp) -> Option<String> {
-        let leg = frame.get("Uniqueid");
-        let linked = frame.get("Linkedid").map(|id| self.merged.get(id).cloned().unwrap_or_else(|| id.to_owned()));
+        let of = |key: &str| LEGS.iter().find_map(|prefix| frame.of(prefix, key));
+        let leg = of("Uniqueid");
+        let linked = of("Linkedid").map(|id| self.canonical(id));
         let known = leg.and_then(|leg| self.by_leg.get(leg)).cloned();
         let id = match (linked, known) {
             (Some(linked), Some(known)) if linked != known => {
@@ -203,22 +207,35 @@ impl Tracker {
             }
             (Some(linked), _) => linked,
             (None, Some(known)) => known,
-            // A CDR without Linkedid, after its channel: the first leg's id is the call's.
+            // A CDR without LinkedID, after its channel: the first leg's id is the call's.
             (None, None) => match leg {
-                Some(leg) => leg.to_owned(),
+                Some(leg) => self.canonical(leg),
                 None => self.call_of_mailbox(frame)?,
             },
         };
+        // The call in which the agent asked back goes on as a part of the one that is handed over.
+        if let Some(second) = frame.get("SecondTransfererLinkedid").map(|id| self.canonical(id))
+            && second != id
+        {
+            self.merge(&second, &id);
+        }
         if self.calls.contains_key(&id) {
             return Some(id);
         }
-        let begins = frame.get("Uniqueid").is_some() && frame.get("Channel").is_some() && !NEVER_FIRST.contains(&event);
+        let begins = ["", "Dest"]
+            .iter()
+            .any(|prefix| frame.of(prefix, "Uniqueid").is_some() && frame.of(prefix, "Channel").is_some());
+        let begins = begins && !NEVER_FIRST.contains(&event);
         if !begins || self.closed.contains(&id) {
             return None;
         }
         self.make_room();
         self.calls.insert(id.clone(), Live::new(now));
         Some(id)
+    }
+
+    fn canonical(&self, id: &str) -> String {
+        self.merged.get(id).cloned().unwrap_or_else(|| id.to_owned())
     }
 
     /// Old versions tell of a new message without saying whose call it was: the latest one sent to that mailbox.
@@ -356,7 +373,7 @@ fn direction(numbers: &Numbers, call: &mut Live, id: &str, frame: &Frame) {
         });
     }
     let Some(caller) = &call.caller else { return };
-    let dialled = frame.get("DestChannel").map(|channel| End {
+    let dialled = frame.get("DestChannel").filter(|_| frame.get("DestUniqueid") != Some(id)).map(|channel| End {
         channel,
         context: frame.get("DestContext"),
         number: frame.get("DestCallerIDNum"),
