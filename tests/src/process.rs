@@ -21,7 +21,9 @@ const TAIL_LINES: usize = 30;
 const WATCHER: &str = r#"
 read -r _
 for group in $(cat "$1/.groups" 2>/dev/null); do kill -KILL -- "-$group" 2>/dev/null; done
-[ -n "$INLET_TEST_KEEP" ] || rm -rf -- "$1"
+[ -z "$INLET_TEST_KEEP" ] || exit 0
+# What was killed may write for a moment yet.
+for try in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$1" 2>/dev/null && exit 0; sleep 0.2; done
 "#;
 
 /// A temporary folder and the guard that empties it. `INLET_TEST_KEEP=1` leaves it behind for a look.
