@@ -28,7 +28,7 @@ pub struct Config {
     /// Default: 993 with `tls`, else 143.
     #[serde(default)]
     pub port: Option<u16>,
-    /// `tls`: TLS from the first byte; `starttls`: upgraded before the login; `plain`: for loopback and trusted networks only.
+    /// `tls` (default): TLS from the first byte; `starttls`: upgraded before the login; `plain`: for loopback and trusted networks only.
     #[serde(default = "default_security")]
     pub security: Security,
     /// PEM file with the certificates to trust instead of the system's.
@@ -61,14 +61,16 @@ pub struct Config {
     pub idle: bool,
 }
 
-/// How to log in.
+/// How to log in: exactly one of these.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Auth {
+#[serde(deny_unknown_fields)]
+pub struct Auth {
     /// The password, or an app password where the provider has them.
-    Password(Secret),
+    #[serde(default)]
+    pub password: Option<Secret>,
     /// OAuth 2.0 (Gmail, Exchange Online): access tokens are fetched with the refresh token.
-    Xoauth2(OAuthConfig),
+    #[serde(default)]
+    pub xoauth2: Option<OAuthConfig>,
 }
 
 fn default_security() -> Security {
@@ -90,6 +92,13 @@ fn default_idle() -> bool {
     true
 }
 
+/// What to log in with.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    Password(Secret),
+    Xoauth2(OAuthConfig),
+}
+
 /// Checked options.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -98,7 +107,7 @@ pub struct Settings {
     pub security: Security,
     pub ca_file: Option<PathBuf>,
     pub user: String,
-    pub auth: Auth,
+    pub credentials: Credentials,
     pub account: String,
     /// Lower case, `account` included where it is an address.
     pub own_addresses: Vec<String>,
@@ -146,19 +155,14 @@ impl Config {
             let message = format!("{} is not between 1 and {MAX_IDLE_RENEW_SECONDS}", self.idle_renew_seconds);
             return bad("idle_renew_seconds", message);
         }
-        if let Auth::Xoauth2(oauth) = &self.auth
-            && !oauth.token_endpoint.starts_with("https://")
-            && !oauth.token_endpoint.starts_with("http://127.0.0.1")
-        {
-            return bad("auth.xoauth2.token_endpoint", "must begin with https://".to_owned());
-        }
         if self.ca_file.is_some() && self.security == Security::Plain {
             return bad("ca_file", "has no use with security: plain".to_owned());
         }
-        Ok(self.settle())
+        let credentials = self.auth.clone().check()?;
+        Ok(self.settle(credentials))
     }
 
-    fn settle(self) -> Settings {
+    fn settle(self, credentials: Credentials) -> Settings {
         let account = self.account.unwrap_or_else(|| self.user.clone());
         let own_addresses = self
             .own_addresses
@@ -174,7 +178,7 @@ impl Config {
             security: self.security,
             ca_file: self.ca_file,
             user: self.user,
-            auth: self.auth,
+            credentials,
             account,
             own_addresses,
             folders: self.folders,
@@ -182,6 +186,24 @@ impl Config {
             poll: Duration::from_secs(self.poll_seconds),
             idle_renew: Duration::from_secs(self.idle_renew_seconds),
             idle: self.idle,
+        }
+    }
+}
+
+impl Auth {
+    fn check(self) -> Result<Credentials, ConfigError> {
+        match (self.password, self.xoauth2) {
+            (Some(password), None) => Ok(Credentials::Password(password)),
+            (None, Some(oauth)) => {
+                let endpoint = &oauth.token_endpoint;
+                // A token endpoint on this machine needs no TLS; any other gets the refresh token over the network.
+                if !endpoint.starts_with("https://") && !endpoint.starts_with("http://127.0.0.1") {
+                    return Err(ConfigError::new("auth.xoauth2.token_endpoint", "must begin with https://"));
+                }
+                Ok(Credentials::Xoauth2(oauth))
+            }
+            (None, None) => Err(ConfigError::new("auth", "give `password` or `xoauth2`")),
+            (Some(_), Some(_)) => Err(ConfigError::new("auth", "give either `password` or `xoauth2`, not both")),
         }
     }
 }

@@ -8,7 +8,7 @@ use connector_sdk::net::{self, NetStream, Security};
 use connector_sdk::{IntakeError, Io, Secret, Timestamp, TokenSource};
 
 use crate::client::{Answer, Client, quoted};
-use crate::config::{Auth, Settings};
+use crate::config::{Credentials, Settings};
 use crate::fault::Fault;
 
 /// Who logs in where; shared by all connections of an instance.
@@ -19,9 +19,9 @@ pub struct Account {
 
 impl Account {
     pub fn new(settings: Arc<Settings>) -> Self {
-        let tokens = match &settings.auth {
-            Auth::Xoauth2(oauth) => Some(TokenSource::new(oauth.clone())),
-            Auth::Password(_) => None,
+        let tokens = match &settings.credentials {
+            Credentials::Xoauth2(oauth) => Some(TokenSource::new(oauth.clone())),
+            Credentials::Password(_) => None,
         };
         Self { settings, tokens }
     }
@@ -29,9 +29,9 @@ impl Account {
     /// A connection that is logged in.
     pub async fn connect(&self, io: &Io, now: Timestamp) -> Result<Client, Fault> {
         let mut client = self.open().await?;
-        match (&self.settings.auth, &self.tokens) {
-            (Auth::Password(password), _) => self.password(&mut client, password).await?,
-            (Auth::Xoauth2(_), Some(tokens)) => {
+        match (&self.settings.credentials, &self.tokens) {
+            (Credentials::Password(password), _) => self.password(&mut client, password).await?,
+            (Credentials::Xoauth2(_), Some(tokens)) => {
                 let token = tokens.access_token(io, now).await?;
                 if let Err(refused) = self.xoauth2(&mut client, &token).await {
                     // Revoked before its time, maybe: a fresh token is tried once.
@@ -44,7 +44,7 @@ impl Account {
                     self.xoauth2(&mut client, &token).await?;
                 }
             }
-            (Auth::Xoauth2(_), None) => {}
+            (Credentials::Xoauth2(_), None) => {}
         }
         // What a server can do it often tells only after the login.
         client.ask_capabilities().await?;

@@ -36,7 +36,8 @@ pub fn decode(bytes: &[u8], declared: Option<&str>) -> Decoded {
         || matches!(scheme, Some(Scheme::Foreign(_)));
     if bytes.is_ascii() && !stateful && !bytes.contains(&0x1b) {
         let used = match scheme {
-            Some(Scheme::Standard(encoding)) => encoding.name().to_ascii_lowercase(),
+            // The web's name for the labels us-ascii and iso-8859-1.
+            Some(Scheme::Standard(encoding)) if encoding != WINDOWS_1252 => encoding.name().to_ascii_lowercase(),
             _ => "us-ascii".to_owned(),
         };
         return Decoded { text: String::from_utf8_lossy(bytes).into_owned(), used, lossy: false };

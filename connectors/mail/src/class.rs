@@ -77,7 +77,11 @@ pub fn classify(headers: &Headers<'_>, facts: Facts<'_>) -> Class {
 
 fn of_report(report: &Report) -> Class {
     let (kind, automation) = match report.kind {
-        ReportKind::Disposition => (Kind::ReceiptRead, Automation::DeliveryReport),
+        ReportKind::Disposition => {
+            // Deleted, denied or failed: nobody has read it.
+            let displayed = report.actions.iter().any(|action| action == "displayed");
+            (if displayed { Kind::ReceiptRead } else { Kind::MessageCreated }, Automation::DeliveryReport)
+        }
         ReportKind::Feedback => (Kind::MessageCreated, Automation::FeedbackReport),
         ReportKind::DeliveryStatus => {
             let all = |wanted: &[&str]| {

@@ -49,6 +49,8 @@ const MAPPED: &[&str] = &[
     "date",
 ];
 
+const ADDRESS_LISTS: &[&str] = &["from", "to", "cc", "bcc", "reply-to"];
+
 /// What is known about a mail beside its bytes.
 #[derive(Clone, Debug)]
 pub struct MailInput<'a> {
@@ -101,9 +103,23 @@ pub fn parse(mail: &Bytes, input: &MailInput<'_>) -> Parsed {
         }
     }
     conversation(&mut draft, &headers, &facts, input);
+    if let Some(subject) = headers.first("subject").map(crate::words::decode).filter(|subject| subject.lossy) {
+        note_lossy(&mut draft.event.provenance, subject.declared);
+    }
     draft.event.provenance.sanitized |= header_bytes(&headers).any(|raw| raw.contains(&0));
     draft.event.provider_data = Some(provider_data(&mut draft, &headers, &facts, input, notes));
     Parsed::one(draft)
+}
+
+/// The subject lost something in decoding.
+fn note_lossy(provenance: &mut Provenance, declared: Option<String>) {
+    match &mut provenance.charset {
+        Some(charset) => charset.lossy = true,
+        None => {
+            let used = declared.clone().unwrap_or_else(|| "utf-8".to_owned());
+            provenance.charset = Some(Charset { declared, used, lossy: true });
+        }
+    }
 }
 
 /// What the headers and reports say about the mail as a whole.
@@ -343,7 +359,10 @@ fn remaining_headers(draft: &mut Draft, headers: &Headers<'_>) -> Value {
         let name = field.name.as_str();
         if MAPPED.contains(&name) && !seen.contains(&name) {
             seen.push(name);
-            continue;
+            // An address list that holds no address (`undisclosed-recipients:;`) is in no other field.
+            if !ADDRESS_LISTS.contains(&name) || !address::parse(field.raw).0.is_empty() {
+                continue;
+            }
         }
         let value = crate::words::decode(field.raw).text;
         all += field.name.len() + value.len();

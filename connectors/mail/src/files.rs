@@ -48,7 +48,9 @@ pub fn attach(draft: &mut Draft, parts: &[&Part<'_>], html: &str, mail: &Bytes, 
         let (bytes, damaged) = part.decoded();
         note(part, &bytes, notes);
         let mut attachment = describe(part, html);
-        attachment.media_type_sniffed = infer::get(&bytes).map(|kind| kind.mime_type().to_owned());
+        // Armoured text of any sort would pass for a certificate.
+        let sniffed = infer::get(&bytes).filter(|_| !bytes.starts_with(b"-----BEGIN"));
+        attachment.media_type_sniffed = sniffed.map(|kind| kind.mime_type().to_owned());
         if damaged {
             attachment.reason = Some("its base64 is damaged; what could be decoded is kept".to_owned());
         }

@@ -91,7 +91,7 @@ impl Section {
 
     fn plain(&self) -> Value {
         let decoded = words::decode(&self.value);
-        let raw = one_line(&String::from_utf8_lossy(&self.value));
+        let raw = shown(&self.value);
         Value { raw: (raw != decoded.text).then_some(raw), text: decoded.text }
     }
 }
@@ -124,8 +124,19 @@ fn continued(sections: &[&Section]) -> Option<Value> {
     }
     let text = one_line(&charset::decode(&bytes, label.as_deref()).text);
     let text = if text.contains("=?") { words::decode(text.as_bytes()).text } else { text };
-    let raw = one_line(&String::from_utf8_lossy(&raw));
+    let raw = shown(&raw);
     Some(Value { raw: (raw != text).then_some(raw), text })
+}
+
+/// The bytes as text; where they are no UTF-8, 8-bit ones as `%D1`, so that nothing is lost.
+fn shown(bytes: &[u8]) -> String {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => {
+            bytes.iter().map(|b| if b.is_ascii() { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
+        }
+    };
+    one_line(&text)
 }
 
 /// Splits `UTF-8'de'rest`.

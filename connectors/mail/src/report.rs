@@ -24,7 +24,7 @@ pub struct Report {
     pub kind: ReportKind,
     /// Every field, by block: `message` and `recipients`.
     pub fields: Value,
-    /// `failed`, `delayed`, `delivered`, … of each recipient block, lower case.
+    /// `failed`, `delayed`, `delivered`, … of each recipient block, or `displayed`, `deleted`, … of a disposition; lower case.
     pub actions: Vec<String>,
     /// The mail that the report is about.
     pub original: Thread,
@@ -55,7 +55,14 @@ pub fn find(root: &Part<'_>, headers: &Headers<'_>) -> Option<Report> {
     }
     let recipients = if kind == ReportKind::DeliveryStatus { blocks.get(1..).unwrap_or_default() } else { &blocks[..] };
     let fact = |block: &Map<String, Value>, name: &str| block.get(name).and_then(Value::as_str).map(str::to_owned);
-    let actions = recipients.iter().filter_map(|block| fact(block, "action")).map(|a| word(&a)).collect();
+    let action = |block| match kind {
+        // `manual-action/MDN-sent-manually; displayed`
+        ReportKind::Disposition => {
+            fact(block, "disposition").map(|text| word(text.rsplit(';').next().unwrap_or(&text)))
+        }
+        _ => fact(block, "action").map(|text| word(&text)),
+    };
+    let actions = recipients.iter().filter_map(action).collect();
     let original_recipients = recipients
         .iter()
         .filter_map(|block| {

@@ -28,6 +28,7 @@ pub struct OAuthConfig {
     /// The provider's token endpoint (`https://oauth2.googleapis.com/token`,
     /// `https://login.microsoftonline.com/TENANT/oauth2/v2.0/token`).
     pub token_endpoint: String,
+    /// Of the application that was registered at the provider.
     pub client_id: String,
     /// Absent for public clients.
     #[serde(default)]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use connector_imap::Imap;
 use connector_sdk::{
-    BuildContext, Connector, ConnectorKind, Cursor, Http, HttpFault, HttpRequest, HttpResponse, Intake, IntakeError, Io,
-    Outcome, Parse, RawEvent, Session, SessionCx, SessionHost, Start, StateStore, StreamId, Ticket, Timestamp, async_trait,
+    BuildContext, Connector, ConnectorKind, Cursor, Http, HttpFault, HttpRequest, HttpResponse, Intake, IntakeError,
+    Io, Outcome, Parse, RawEvent, Session, SessionCx, SessionHost, Start, StateStore, StreamId, Ticket, Timestamp,
+    async_trait,
 };
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -174,7 +175,10 @@ impl Running {
 
     /// Waits for the session's own end.
     pub async fn ended(self) -> Result<(), IntakeError> {
-        tokio::time::timeout(LIMIT, self.task).await.expect("the session ends in time").expect("the session does not panic")
+        tokio::time::timeout(LIMIT, self.task)
+            .await
+            .expect("the session ends in time")
+            .expect("the session does not panic")
     }
 }
 
