@@ -89,11 +89,17 @@ pub(crate) fn seconds(text: &str) -> Option<Timestamp> {
 }
 
 pub(crate) fn is_form(headers: &Headers) -> bool {
-    headers.media_type().as_deref() == Some("application/x-www-form-urlencoded")
+    is_media(headers, "application/x-www-form-urlencoded")
 }
 
 fn is_json(headers: &Headers) -> bool {
-    headers.media_type().as_deref() == Some("application/json")
+    is_media(headers, "application/json")
+}
+
+/// Whether the media type is this one, whatever parameters stand behind it.
+fn is_media(headers: &Headers, media_type: &str) -> bool {
+    let given = headers.get("content-type").and_then(|value| value.split(';').next());
+    given.is_some_and(|given| given.trim().eq_ignore_ascii_case(media_type))
 }
 
 fn is_ssl_check(body: &[u8]) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use connector_sdk::schemas::{Event, Kind, Part, Target};
+use connector_sdk::schemas::{Conversation, Event, KeyBasis, Kind, Part, Target};
 use connector_sdk::{Draft, Parsed, json};
 use serde_json::Value;
 
@@ -103,10 +103,12 @@ pub fn chosen_result(cx: &Cx<'_>) -> Parsed {
 pub fn poll_answer(cx: &Cx<'_>) -> Parsed {
     let answer = cx.holder();
     let mut event = postback(cx);
-    let user = answer.get("user");
-    event.sender = user.and_then(people::user).or_else(|| answer.get("voter_chat").and_then(people::chat));
-    if let Some(user) = json::id(answer, "/user/id").or_else(|| json::id(answer, "/voter_chat/id")) {
-        event.conversation = id::private(&user);
+    if let Some(user) = answer.get("user") {
+        event.sender = people::user(user);
+        event.conversation = json::id(user, "/id").map_or(event.conversation, |user| id::private(&user));
+    } else if let Some(chat) = answer.get("voter_chat") {
+        event.sender = people::chat(chat);
+        event.conversation = Conversation::new(KeyBasis::Sender, json::id(chat, "/id").unwrap_or_default());
     }
     let options = answer.get("option_ids").and_then(Value::as_array).into_iter().flatten();
     let options: Vec<String> = options.filter_map(|option| Some(option.as_u64()?.to_string())).collect();

@@ -24,7 +24,8 @@ pub fn marked(text: &str, entities: Option<&Value>) -> Marked {
         match json::text(entity, "/type") {
             Some("mention") => {
                 let name = words.strip_prefix('@').unwrap_or(words);
-                marked.mention(Actor::new(vec![Identity::by_provider(scheme::USERNAME, name)]));
+                // Marked by its form alone: nobody says that there is such a user.
+                marked.mention(Actor::new(vec![Identity::claimed(scheme::USERNAME, name)]));
             }
             Some("text_mention") => {
                 if let Some(user) = entity.get("user").and_then(people::user) {
