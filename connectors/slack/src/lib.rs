@@ -1,6 +1,6 @@
 //! Slack: Events API, interactivity and slash commands by webhook; files with the bot token.
 //!
-//! What comes in which form is in [`wire`], how each becomes an event in `parse` and its neighbours.
+//! What comes in which form is in `wire`, how each becomes an event in `parse` and its neighbours.
 
 mod events;
 mod fetch;
