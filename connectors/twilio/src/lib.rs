@@ -14,7 +14,7 @@ use connector_sdk::schemas::Channel;
 use connector_sdk::verify::Secrets;
 use connector_sdk::{Assets, BuildContext, ConfigError, Connector, ConnectorKind, Intake, Secret, Shape, SourceClass};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Provider's name in events.
 pub(crate) const PROVIDER: &str = "twilio";
@@ -55,7 +55,7 @@ pub struct ApiKey {
 }
 
 /// File format of a recording.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordingFormat {
     /// Compressed, about a quarter of WAV.

@@ -29,8 +29,9 @@ pub struct Handshake {
     /// Whether the request is signed as events are. Only a handshake that cannot be is let through unsigned.
     #[serde(default = "yes")]
     pub signed: bool,
+    /// The value is sent back in a JSON object under this key; alone, as text, without it.
     #[serde(default)]
-    pub reply: ReplyForm,
+    pub json_key: Option<String>,
 }
 
 fn yes() -> bool {
@@ -46,21 +47,10 @@ pub struct When {
     pub equals: Value,
 }
 
-/// How the value is sent back.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ReplyForm {
-    /// The value alone.
-    #[default]
-    Text,
-    /// A JSON object with the value under this key.
-    Json(String),
-}
-
 impl Handshake {
-    pub fn check(self, recipe: &str) -> Result<Self, ConfigError> {
+    pub fn check(self) -> Result<Self, ConfigError> {
         if self.pointer.is_some() == self.query.is_some() {
-            return Err(ConfigError::new(format!("recipe {recipe}: handshake"), "needs either `pointer` or `query`"));
+            return Err(ConfigError::new("handshake", "needs either `pointer` or `query`"));
         }
         Ok(self)
     }
@@ -93,9 +83,9 @@ impl Handshake {
         {
             return None;
         }
-        let reply = match &self.reply {
-            ReplyForm::Text => Reply::text(200, value),
-            ReplyForm::Json(key) => Reply::json(200, &json!({ key.as_str(): value })),
+        let reply = match &self.json_key {
+            None => Reply::text(200, value),
+            Some(key) => Reply::json(200, &json!({ key.as_str(): value })),
         };
         // The value is a stranger's: no browser may take it for a page.
         Some(reply.header("x-content-type-options", "nosniff"))

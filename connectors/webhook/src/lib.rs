@@ -74,9 +74,10 @@ impl ConnectorKind for WebhookConnector {
             return Err(ConfigError::new("account", "must not be empty"));
         }
         let (name, recipe) = config.recipe.load(config.recipes_dir.as_deref())?;
-        let verifier = verify::Verifier::build(&recipe.verify, config.secret.clone(), config.username.clone())?;
+        let verifier = verify::Verifier::build(&recipe.verify, config.secret.clone(), config.username.clone())
+            .map_err(|error| recipe::located(&name, error))?;
         let program = jq::Program::compile(&recipe.map)
-            .map_err(|error| ConfigError::new(format!("recipe {name}: map"), error.to_string()))?;
+            .map_err(|error| recipe::located(&name, ConfigError::new("map", error.to_string())))?;
         let hosts: Vec<String> = recipe
             .attachment_hosts
             .iter()
@@ -90,7 +91,12 @@ impl ConnectorKind for WebhookConnector {
             Some(hours) => SourceClass::Redeliver { horizon: Duration::from_secs(u64::from(hours) * 3600) },
             None => SourceClass::Ephemeral,
         };
-        let handshake = recipe.handshake.clone().map(|handshake| handshake.check(&name)).transpose()?;
+        let handshake = recipe
+            .handshake
+            .clone()
+            .map(handshake::Handshake::check)
+            .transpose()
+            .map_err(|error| recipe::located(&name, error))?;
         let verifier = Arc::new(verifier);
         let fetch = fetch::FileFetch::new(hosts.clone(), config.attachment_token.clone());
         let parser = parse::Parser::new(&name, recipe, program, config.account, hosts, &verifier)?;

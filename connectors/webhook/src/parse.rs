@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::id;
 use crate::jq::Program;
-use crate::recipe::{EventIdAt, Recipe};
+use crate::recipe::{self, EventIdAt, Recipe};
 use crate::verify::Verifier;
 use crate::wire::Mapped;
 
@@ -34,6 +34,8 @@ pub struct Parser {
     program: Program,
     event_id: Option<EventIdAt>,
     items: Option<String>,
+    /// Query parameter that may hold the secret.
+    token_query: Option<String>,
     verifier: Arc<Verifier>,
 }
 
@@ -46,19 +48,17 @@ impl Parser {
         attachment_hosts: Vec<String>,
         verifier: &Arc<Verifier>,
     ) -> Result<Self, ConfigError> {
-        let bad = |field: &str, message: &str| ConfigError::new(format!("recipe {name}: {field}"), message);
+        let bad = |field: &str, message: &str| recipe::located(name, ConfigError::new(field, message));
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
         if recipe.provider.is_empty() || !recipe.provider.bytes().all(plain) {
             return Err(bad("provider", "must be lower-case letters, digits, '_' and '-'"));
         }
         let channel = event::known_channel(&recipe.channel).map_err(|message| bad("channel", &message))?;
-        let pointers = [
-            recipe.items.as_deref(),
-            match &recipe.event_id {
-                Some(EventIdAt::Pointer(pointer)) => Some(pointer.as_str()),
-                _ => None,
-            },
-        ];
+        let at = recipe.event_id.as_ref();
+        if at.is_some_and(|at| at.header.is_some() == at.pointer.is_some()) {
+            return Err(bad("event_id", "needs either `header` or `pointer`"));
+        }
+        let pointers = [recipe.items.as_deref(), at.and_then(|at| at.pointer.as_deref())];
         if pointers.into_iter().flatten().any(|pointer| !pointer.starts_with('/')) {
             return Err(bad("", "a JSON pointer begins with '/'"));
         }
@@ -70,7 +70,9 @@ impl Parser {
             verified_by: verifier.name(),
             parser_version: format!("{}/{}+{name}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         };
-        Ok(Self { source, program, event_id: recipe.event_id, items: recipe.items, verifier: verifier.clone() })
+        let token_query = recipe.handshake.and_then(|handshake| handshake.token_query);
+        let (event_id, items) = (recipe.event_id, recipe.items);
+        Ok(Self { source, program, event_id, items, token_query, verifier: verifier.clone() })
     }
 
     fn body(&self, raw: &RawEvent) -> Parsed {
@@ -144,13 +146,13 @@ impl Parser {
             let skipped = Skipped { item: name, reason: "the recipe skips it by name" };
             return Ok(Parsed { skipped: vec![skipped], ..Parsed::default() });
         }
-        let delivery_id = match &self.event_id {
-            None => None,
-            Some(EventIdAt::Header(name)) => delivery.raw.headers.get(name).map(str::to_owned),
-            Some(EventIdAt::Pointer(pointer)) => json::id(item, pointer),
-        };
-        let own = mapped.id.as_ref().map(|id| id.0.as_str());
-        let revision = mapped.revision.as_ref().map(|revision| revision.0.clone());
+        let delivery_id = self.event_id.as_ref().and_then(|at| match (&at.header, &at.pointer) {
+            (Some(name), _) => delivery.raw.headers.get(name).map(str::to_owned),
+            (None, Some(pointer)) => json::id(item, pointer),
+            (None, None) => None,
+        });
+        let own = mapped.id.as_deref();
+        let revision = mapped.revision.get();
         let key = id::event(own, delivery_id.as_deref(), text.as_bytes(), place, revision);
         let cx = event::Context { source: &self.source, raw: delivery.raw, item, delivery_id: delivery_id.as_deref() };
         let (mut draft, fetches) = cx.draft(key, mapped)?;
@@ -181,6 +183,19 @@ fn query(raw: &RawEvent) -> Value {
     Value::Object(pairs.into_iter().map(|(name, value)| (name, Value::from(value))).collect())
 }
 
+/// Masks a query parameter in the URI.
+fn mask_query(raw: &mut RawEvent, name: &str) {
+    let Some((path, query)) = raw.uri.split_once('?') else { return };
+    let masked: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((have, _)) if have == name => format!("{have}={}", redact::MASK),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    raw.uri = format!("{path}?{}", masked.join("&"));
+}
+
 impl Parse for Parser {
     fn parse(&self, raw: &RawEvent) -> Parsed {
         if raw.wire != Wire::Fetched {
@@ -193,11 +208,12 @@ impl Parse for Parser {
     }
 
     fn redact(&self, raw: &RawEvent) -> RawEvent {
-        match &self.event_id {
-            Some(EventIdAt::Header(name)) if !self.verifier.is_secret(name) => {
-                redact::headers(raw, &[name.to_ascii_lowercase().as_str()])
-            }
-            _ => redact::headers(raw, &[]),
+        let id_header = self.event_id.as_ref().and_then(|at| at.header.as_deref()).map(str::to_ascii_lowercase);
+        let shown: Vec<&str> = id_header.as_deref().into_iter().filter(|name| !self.verifier.is_secret(name)).collect();
+        let mut raw = redact::headers(raw, &shown);
+        if let Some(name) = &self.token_query {
+            mask_query(&mut raw, name);
         }
+        raw
     }
 }

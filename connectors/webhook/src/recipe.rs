@@ -57,14 +57,16 @@ fn default_channel() -> String {
     "chat".to_owned()
 }
 
-/// Where an event's id is.
+/// Where an event's id is: one of the two.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum EventIdAt {
+#[serde(deny_unknown_fields)]
+pub struct EventIdAt {
     /// In a header.
-    Header(String),
+    #[serde(default)]
+    pub header: Option<String>,
     /// In the item, by JSON pointer.
-    Pointer(String),
+    #[serde(default)]
+    pub pointer: Option<String>,
 }
 
 /// A recipe by name, or the recipe itself.
@@ -104,6 +106,21 @@ impl RecipeChoice {
         };
         Ok((name.clone(), parse(name, &text)?))
     }
+}
+
+/// Options of the instance that errors of a recipe's build can be about.
+const OF_INSTANCE: &[&str] = &["secret", "username"];
+
+/// An error within a recipe, with the place where it is written.
+pub fn located(name: &str, error: ConfigError) -> ConfigError {
+    if OF_INSTANCE.contains(&error.path.as_str()) {
+        return error;
+    }
+    let path = match name {
+        INLINE => format!("recipe.{}", error.path),
+        name => format!("recipe {name}: {}", error.path),
+    };
+    ConfigError { path: path.trim_end_matches(['.', ':', ' ']).to_owned(), ..error }
 }
 
 fn shipped_names() -> Vec<&'static str> {

@@ -7,7 +7,7 @@ use connector_sdk::verify::{self, Secrets};
 use connector_sdk::{ConfigError, RawEvent, Refusal, Timestamp};
 
 use hmac::Hmac;
-pub use scheme::Scheme;
+pub use scheme::{Scheme, SchemeName};
 
 const AUTHORIZATION: &str = "authorization";
 /// Headers that may hold a secret whatever the scheme.
@@ -31,10 +31,11 @@ pub enum Verifier {
 
 impl Verifier {
     pub fn build(scheme: &Scheme, secret: Option<Secrets>, username: Option<String>) -> Result<Self, ConfigError> {
-        if username.is_some() && !matches!(scheme, Scheme::Basic {}) {
+        if username.is_some() && scheme.scheme != SchemeName::Basic {
             return Err(ConfigError::new("username", "is for the scheme basic only; this recipe has another"));
         }
-        if let Scheme::None {} = scheme {
+        scheme.check()?;
+        if scheme.scheme == SchemeName::None {
             return match secret {
                 None => Ok(Self::None),
                 // Somebody who gives a secret expects it to be checked.
@@ -43,17 +44,19 @@ impl Verifier {
         }
         let secrets =
             secret.ok_or_else(|| ConfigError::new("secret", "is needed: the recipe checks requests with it"))?;
-        Ok(match scheme {
-            Scheme::Hmac(options) => Self::Hmac(Hmac::configured(options, &secrets)?),
-            Scheme::StandardWebhooks(options) => Self::Hmac(Hmac::standard(options, &secrets)?),
-            Scheme::Bearer {} => Self::Bearer(secrets),
-            Scheme::Header { name } => Self::Header { name: name.to_ascii_lowercase(), secrets },
-            Scheme::Basic {} => {
+        Ok(match scheme.scheme {
+            SchemeName::Hmac => Self::Hmac(Hmac::configured(scheme, &secrets)?),
+            SchemeName::StandardWebhooks => Self::Hmac(Hmac::standard(scheme, &secrets)?),
+            SchemeName::Bearer => Self::Bearer(secrets),
+            SchemeName::Header => {
+                Self::Header { name: scheme.header.as_deref().unwrap_or_default().to_ascii_lowercase(), secrets }
+            }
+            SchemeName::Basic => {
                 let username =
                     username.ok_or_else(|| ConfigError::new("username", "is needed for the scheme basic"))?;
                 Self::Basic { username, secrets }
             }
-            Scheme::None {} => Self::None,
+            SchemeName::None => Self::None,
         })
     }
 

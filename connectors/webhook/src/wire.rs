@@ -19,21 +19,21 @@ pub struct Mapped {
     pub unsupported: Option<String>,
 
     /// The source's id of the event; without it the delivery's id, else the content.
-    pub id: Option<Id>,
+    pub id: Id,
     /// Which version of it, for edits.
-    pub revision: Option<Id>,
+    pub revision: Id,
     /// The source's id of the delivery or event, where `id` is another.
-    pub event_id: Option<Id>,
-    pub message_id: Option<Id>,
+    pub event_id: Id,
+    pub message_id: Id,
     pub kind: Option<String>,
     pub channel: Option<String>,
     pub direction: Option<String>,
-    pub account: Option<Id>,
+    pub account: Id,
     /// The source's name of the event's type.
     #[serde(rename = "type")]
     pub provider_type: Option<String>,
     pub occurred_at: Option<Time>,
-    pub sequence: Option<Id>,
+    pub sequence: Id,
 
     pub sender: Option<Person>,
     pub recipients: Option<Vec<Addressee>>,
@@ -50,6 +50,12 @@ pub struct Mapped {
     pub call: Option<Value>,
     /// As in the event's schema, or a message id alone.
     pub target: Option<Value>,
+    /// As in the event's schema.
+    pub quoted: Option<Value>,
+    /// As in the event's schema.
+    pub referral: Option<Value>,
+    /// As in the event's schema.
+    pub delivery: Option<Vec<Value>>,
     /// What else the source said; absent = the whole item, `null` = nothing.
     #[serde(deserialize_with = "present")]
     pub provider_data: Option<Value>,
@@ -58,10 +64,10 @@ pub struct Mapped {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Person {
-    pub id: Option<Id>,
+    pub id: Id,
     pub name: Option<String>,
     pub email: Option<String>,
-    pub phone: Option<Id>,
+    pub phone: Id,
     pub username: Option<String>,
     pub url: Option<String>,
     pub locale: Option<String>,
@@ -74,10 +80,10 @@ pub struct Person {
 pub struct Addressee {
     /// `to` without it.
     pub role: Option<String>,
-    pub id: Option<Id>,
+    pub id: Id,
     pub name: Option<String>,
     pub email: Option<String>,
-    pub phone: Option<Id>,
+    pub phone: Id,
     pub username: Option<String>,
 }
 
@@ -88,19 +94,21 @@ pub struct Place(pub PlaceFields);
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlaceFields {
-    pub id: Option<Id>,
+    pub id: Id,
     #[serde(rename = "type")]
     pub conversation_type: Option<String>,
-    pub channel_id: Option<Id>,
+    pub channel_id: Id,
+    /// What the conversation hangs under: a post, an item.
+    pub parent_id: Id,
     pub title: Option<String>,
-    pub in_reply_to: Option<Id>,
-    pub references: Option<Vec<Id>>,
+    pub in_reply_to: Id,
+    pub references: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Form {
-    pub id: Option<Id>,
+    pub id: Id,
     pub name: Option<String>,
     pub page_url: Option<String>,
 }
@@ -109,7 +117,7 @@ pub struct Form {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
-    pub id: Option<Id>,
+    pub id: Id,
     pub url: Option<String>,
     /// Standard base64.
     pub data: Option<String>,
@@ -120,9 +128,19 @@ pub struct File {
     pub inline: Option<bool>,
 }
 
-/// An id, whether text or whole number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Id(pub String);
+/// An id, whether text or whole number; empty text counts as absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Id(Option<String>);
+
+impl Id {
+    pub fn as_deref(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    pub fn get(&self) -> Option<String> {
+        self.0.clone()
+    }
+}
 
 /// A moment: RFC 3339 text, or seconds or milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
@@ -191,13 +209,16 @@ impl<'de> Deserialize<'de> for Id {
                 f.write_str("text or a whole number")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Id, E> {
-                Ok(Id(text.to_owned()))
+                Ok(Id(Some(text.trim().to_owned()).filter(|text| !text.is_empty())))
+            }
+            fn visit_unit<E: Error>(self) -> Result<Id, E> {
+                Ok(Id(None))
             }
             fn visit_i64<E: Error>(self, number: i64) -> Result<Id, E> {
-                Ok(Id(number.to_string()))
+                Ok(Id(Some(number.to_string())))
             }
             fn visit_u64<E: Error>(self, number: u64) -> Result<Id, E> {
-                Ok(Id(number.to_string()))
+                Ok(Id(Some(number.to_string())))
             }
         }
         deserializer.deserialize_any(Scalar)
@@ -230,7 +251,7 @@ impl<'de> Deserialize<'de> for Place {
         match Value::deserialize(deserializer)? {
             id @ (Value::String(_) | Value::Number(_)) => {
                 let id = Id::deserialize(id).map_err(D::Error::custom)?;
-                Ok(Self(PlaceFields { id: Some(id), ..PlaceFields::default() }))
+                Ok(Self(PlaceFields { id, ..PlaceFields::default() }))
             }
             fields => PlaceFields::deserialize(fields).map(Self).map_err(D::Error::custom),
         }
@@ -240,7 +261,7 @@ impl<'de> Deserialize<'de> for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use connector_sdk::schemas::{Call, Part};
+    use connector_sdk::schemas::{Call, Referral};
     use serde_json::json;
 
     #[test]
@@ -262,7 +283,8 @@ mod tests {
         assert_eq!(at(json!(1_700_000_000_500_i64)), "2023-11-14T22:13:20.5Z");
         assert_eq!(at(json!("1700000000.25")), "2023-11-14T22:13:20.25Z");
         assert_eq!(at(json!("2023-11-14T23:13:20+01:00")), "2023-11-14T22:13:20Z");
-        assert_eq!(Mapped::read(json!({"id": 7})).unwrap().id, Some(Id("7".into())));
+        assert_eq!(Mapped::read(json!({"id": 7})).unwrap().id.as_deref(), Some("7"));
+        assert_eq!(Mapped::read(json!({"id": " "})).unwrap().id.as_deref(), None);
         assert!(Mapped::read(json!({"id": 7.5})).is_err());
     }
 
@@ -271,7 +293,7 @@ mod tests {
         assert!(strict::<Call>(&json!({"call_id": "1", "state": "ringing"}), "call").is_ok());
         let error = strict::<Call>(&json!({"call_id": "1", "from": {"fone": "1"}}), "call").unwrap_err();
         assert_eq!(error, "call: unknown field `from.fone`");
-        assert!(strict::<Part>(&json!({"type": "link", "url": "https://x.example"}), "content[0]").is_ok());
-        assert!(strict::<Part>(&json!({"type": "lnk", "url": "u"}), "content[0]").is_err());
+        let error = strict::<Referral>(&json!({"url": "u"}), "referral").unwrap_err();
+        assert!(error.contains("missing field `source`"), "{error}");
     }
 }

@@ -29,9 +29,14 @@ impl Context<'_> {
         event.recipients = recipients(mapped.recipients.take())?;
         event.call = mapped.call.as_ref().map(|call| strict::<Call>(call, "call")).transpose()?;
         event.target = mapped.target.as_ref().map(target).transpose()?;
+        event.quoted = mapped.quoted.as_ref().map(|quoted| strict(quoted, "quoted")).transpose()?;
+        event.referral = mapped.referral.as_ref().map(|referral| strict(referral, "referral")).transpose()?;
+        let reports = mapped.delivery.take().unwrap_or_default();
+        event.delivery = reports.iter().map(|report| strict(report, "delivery")).collect::<Result<_, _>>()?;
         self.content(&mut event, &mut mapped)?;
         event.conversation = conversation(&event, &key, mapped.conversation.take().map(|place| place.0))?;
         event.conversation.subject = mapped.subject.as_deref().map(text::one_line).filter(|line| !line.is_empty());
+        complete(&event)?;
         let mut draft = Draft::new(key, event);
         let attachments = mapped.attachments.take().unwrap_or_default();
         let fetches = files::attach(&mut draft, attachments, self.source, self.raw)?;
@@ -50,18 +55,18 @@ impl Context<'_> {
             Some(name) => known_channel(name)?,
             None => self.source.channel.clone(),
         };
-        let account = mapped.account.take().map_or_else(|| self.source.account.clone(), |id| id.0);
+        let account = mapped.account.get().unwrap_or_else(|| self.source.account.clone());
         let at = mapped.occurred_at.map_or(self.raw.received_at, |time| time.0);
         let mut event = Event::new(kind, channel, &self.source.provider, account, at);
         event.direction = match mapped.direction.as_deref() {
             Some(name) => known(Direction::KNOWN, Direction::from(name), "direction")?,
             None => Direction::Inbound,
         };
-        event.provider_sequence = mapped.sequence.take().map(|id| id.0);
+        event.provider_sequence = mapped.sequence.get();
         let provenance = &mut event.provenance;
-        provenance.message_ids = mapped.message_id.iter().map(|id| id.0.clone()).collect();
+        provenance.message_ids = mapped.message_id.get().into_iter().collect();
         let delivery_id = self.delivery_id.filter(|id| *id != key.event_id).map(str::to_owned);
-        provenance.provider_event_id = mapped.event_id.take().map(|id| id.0).or(delivery_id);
+        provenance.provider_event_id = mapped.event_id.get().or(delivery_id);
         provenance.provider_type = mapped.provider_type.take();
         provenance.verified_by = self.source.verified_by.map(str::to_owned);
         provenance.parser_version = Some(self.source.parser_version.clone());
@@ -104,18 +109,43 @@ impl Context<'_> {
             return Err("`form` needs `fields`".to_owned());
         }
         for (index, part) in mapped.content.take().unwrap_or_default().iter().enumerate() {
-            event.content.push(strict(part, &format!("content[{index}]"))?);
+            let what = format!("content[{index}]");
+            match strict(part, &what)? {
+                Part::Unknown(_) => return Err(format!("{what}: unknown type of part")),
+                known => event.content.push(known),
+            }
         }
         Ok(())
     }
 }
 
+/// What a kind cannot do without.
+fn complete(event: &Event) -> Result<(), String> {
+    let kind = event.kind.as_str();
+    let family = kind.split('.').next().unwrap_or(kind);
+    let (key, there) = match (family, &event.kind) {
+        ("reaction" | "receipt", _) | (_, Kind::MessageEdited | Kind::MessageDeleted) => {
+            ("target", event.target.is_some())
+        }
+        ("call", _) => ("call", event.call.is_some()),
+        (_, Kind::Referral) => ("referral", event.referral.is_some()),
+        (_, Kind::FormSubmitted) => ("fields", !event.content.is_empty()),
+        _ => return Ok(()),
+    };
+    if there { Ok(()) } else { Err(format!("kind {kind} needs `{key}`")) }
+}
+
+/// A value of an open enum, which a mapping may not extend by a typing error.
 fn known<T: Clone + PartialEq + std::fmt::Display>(all: &[T], value: T, what: &str) -> Result<T, String> {
     if all.contains(&value) {
         return Ok(value);
     }
+    // Shown only where it looks like a name: the mapping may have taken it from somebody's text.
+    const NAME_MAX_BYTES: usize = 40;
+    let given = value.to_string();
+    let is_name = given.len() <= NAME_MAX_BYTES && given.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b));
     let names: Vec<String> = all.iter().map(ToString::to_string).collect();
-    Err(format!("unknown {what}; known: {}", names.join(", ")))
+    Err(format!("unknown {what} '{}'; known: {}", if is_name { &given } else { "…" }, names.join(", ")))
 }
 
 fn known_kind(name: &str) -> Result<Kind, String> {
@@ -139,13 +169,13 @@ fn person(person: Person) -> Actor {
 }
 
 /// Ids and user names are the source's own; addresses are what somebody entered.
-fn identities(id: Option<Id>, username: Option<String>, email: Option<String>, phone: Option<Id>) -> Vec<Identity> {
+fn identities(id: Id, username: Option<String>, email: Option<String>, phone: Id) -> Vec<Identity> {
     let filled = |text: String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let mut all = Vec::new();
-    all.extend(id.and_then(|id| filled(id.0)).map(|id| Identity::by_provider(scheme::USER_ID, id)));
+    all.extend(id.get().map(|id| Identity::by_provider(scheme::USER_ID, id)));
     all.extend(username.and_then(filled).map(|name| Identity::by_provider(scheme::USERNAME, name)));
     all.extend(email.and_then(filled).map(|email| Identity::claimed(scheme::EMAIL, text::one_line(&email))));
-    all.extend(phone.and_then(|phone| filled(phone.0)).map(|number| match phone::e164(&number, false) {
+    all.extend(phone.get().map(|number| match phone::e164(&number, false) {
         Some(e164) => Identity::claimed(scheme::PHONE, e164),
         None => Identity::claimed(scheme::PHONE_RAW, number),
     }));
@@ -174,10 +204,10 @@ fn conversation(event: &Event, key: &EventKey, given: Option<PlaceFields>) -> Re
     let given = given.unwrap_or_default();
     let sender = event.sender.as_ref().and_then(|sender| sender.identities.first());
     let is_form = event.content.iter().any(|part| matches!(part, Part::Form { .. }));
-    let mut conversation = match (&given.id, &event.call) {
+    let mut conversation = match (given.id.as_deref(), &event.call) {
         (Some(id), _) => {
-            let mut conversation = Conversation::new(KeyBasis::Thread, &id.0);
-            conversation.thread_id = Some(id.0.clone());
+            let mut conversation = Conversation::new(KeyBasis::Thread, id);
+            conversation.thread_id = Some(id.to_owned());
             conversation
         }
         (None, Some(call)) => Conversation::new(KeyBasis::Call, &call.call_id).of_type(ConversationType::Call),
@@ -194,16 +224,17 @@ fn conversation(event: &Event, key: &EventKey, given: Option<PlaceFields>) -> Re
         let known = known(ConversationType::KNOWN, ConversationType::from(name.as_str()), "conversation.type")?;
         conversation.conversation_type = Some(known);
     }
-    conversation.channel_id = given.channel_id.map(|id| id.0);
+    conversation.channel_id = given.channel_id.get();
+    conversation.parent_id = given.parent_id.get();
     conversation.title = given.title.map(|title| text::one_line(&title));
-    conversation.in_reply_to = given.in_reply_to.map(|id| id.0);
-    conversation.references = given.references.unwrap_or_default().into_iter().map(|id| id.0).collect();
+    conversation.in_reply_to = given.in_reply_to.get();
+    conversation.references = given.references.unwrap_or_default();
     Ok(conversation)
 }
 
 fn form(form: Form, fields: Vec<FormField>) -> Part {
     Part::Form {
-        form_id: form.id.map_or_else(|| "form".to_owned(), |id| id.0),
+        form_id: form.id.get().unwrap_or_else(|| "form".to_owned()),
         form_name: form.name,
         fields,
         page_url: form.page_url,

@@ -20,7 +20,7 @@ const TRY_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 pub fn attach(draft: &mut Draft, files: Vec<File>, source: &Source, raw: &RawEvent) -> Result<Vec<FetchOrder>, String> {
     let mut orders = Vec::new();
     for (index, file) in files.into_iter().enumerate() {
-        let id = file.id.map_or_else(|| (index + 1).to_string(), |id| id.0);
+        let id = file.id.get().unwrap_or_else(|| (index + 1).to_string());
         let mut attachment = Attachment::new(id, FetchState::External);
         attachment.file_name = file.name.as_deref().and_then(text::file_name);
         attachment.file_name_raw = file.name.filter(|name| Some(name) != attachment.file_name.as_ref());

@@ -7,7 +7,7 @@ use connector_sdk::key::sha256_hex;
 use connector_sdk::verify::{self, Secrets};
 use connector_sdk::{ConfigError, RawEvent, Refusal, Timestamp};
 
-use super::scheme::{Algorithm, Encoding, HmacScheme, KeyEncoding, StandardScheme, TimeUnit};
+use super::scheme::{Algorithm, Encoding, KeyEncoding, Scheme, TOLERANCE_SECONDS, TimeUnit};
 
 /// What the secret of Standard Webhooks begins with where it is base64.
 const WHSEC: &str = "whsec_";
@@ -64,8 +64,9 @@ enum Piece {
 
 impl Hmac {
     /// Standard Webhooks, version v1.
-    pub fn standard(options: &StandardScheme, secrets: &Secrets) -> Result<Self, ConfigError> {
-        let name = |part: &str| format!("{}-{part}", options.header_prefix.to_ascii_lowercase());
+    pub fn standard(options: &Scheme, secrets: &Secrets) -> Result<Self, ConfigError> {
+        let prefix = options.header_prefix.as_deref().unwrap_or("webhook").to_ascii_lowercase();
+        let name = |part: &str| format!("{prefix}-{part}");
         // A secret without the prefix is used as it is.
         let keys = keys(secrets, |secret| match secret.strip_prefix(WHSEC) {
             Some(encoded) => STANDARD.decode(encoded).map_err(|_| "what follows whsec_ is not base64"),
@@ -83,16 +84,16 @@ impl Hmac {
             timestamp: Some(Stamp {
                 header: Some(name("timestamp")),
                 unit: TimeUnit::Seconds,
-                tolerance: Duration::from_secs(options.tolerance_seconds),
+                tolerance: Duration::from_secs(options.tolerance_seconds.unwrap_or(TOLERANCE_SECONDS)),
             }),
             secrets: secrets.clone(),
             keys,
         })
     }
 
-    pub fn configured(options: &HmacScheme, secrets: &Secrets) -> Result<Self, ConfigError> {
+    pub fn configured(options: &Scheme, secrets: &Secrets) -> Result<Self, ConfigError> {
         let bad = |field: &str, message: &str| ConfigError::new(format!("verify.{field}"), message);
-        let template = template(&options.signed)?;
+        let template = template(options.signed.as_deref().unwrap_or("{body}"))?;
         let uses = |piece: Piece| template.contains(&piece);
         if !uses(Piece::Body) {
             return Err(bad("signed", "must hold {body}, or the body could be exchanged"));
@@ -123,23 +124,24 @@ impl Hmac {
             }
         };
         let layout = match &options.element {
-            Some(_) if !options.prefix.is_empty() => return Err(bad("prefix", "cannot be used with `element`")),
+            Some(_) if options.prefix.is_some() => return Err(bad("prefix", "cannot be used with `element`")),
             Some(element) => Layout::Elements { signature: element.clone(), timestamp: timestamp_element },
-            None => Layout::One { prefix: options.prefix.clone() },
+            None => Layout::One { prefix: options.prefix.clone().unwrap_or_default() },
         };
-        let keys = keys(secrets, |secret| match options.key {
+        let keys = keys(secrets, |secret| match options.key.unwrap_or_default() {
             KeyEncoding::Utf8 => Ok(secret.as_bytes().to_vec()),
             KeyEncoding::Hex => hex::decode(secret).map_err(|_| "is not hex, as the recipe expects"),
             KeyEncoding::Base64 => STANDARD.decode(secret).map_err(|_| "is not base64, as the recipe expects"),
         })?;
+        let algorithm = options.algorithm.unwrap_or_default();
         Ok(Self {
-            name: match options.algorithm {
+            name: match algorithm {
                 Algorithm::Sha256 => "hmac-sha256",
                 Algorithm::Sha1 => "hmac-sha1",
             },
-            header: options.header.to_ascii_lowercase(),
-            algorithm: options.algorithm,
-            encoding: options.encoding,
+            header: options.header.as_deref().unwrap_or_default().to_ascii_lowercase(),
+            algorithm,
+            encoding: options.encoding.unwrap_or_default(),
             layout,
             template,
             id_header: options.id_header.as_ref().map(|name| name.to_ascii_lowercase()),
