@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use common::{Host, Memory, start, until};
-use connector_sdk::{
-    Bytes, Headers, Http, HttpFault, HttpRequest, HttpResponse, IntakeError, Io, Start, async_trait,
-};
+use connector_sdk::{Bytes, Headers, Http, HttpFault, HttpRequest, HttpResponse, IntakeError, Io, Start, async_trait};
 use inlet_tests::servers::dovecot::Dovecot;
 use inlet_tests::servers::scripted_http::{Reply, ScriptedHttp};
 use serde_json::{Value, json};
@@ -42,6 +40,11 @@ impl Http for Endpoint {
 
 /// Dovecot, and the access tokens that it takes.
 fn server() -> (Dovecot, Arc<Mutex<Vec<String>>>, ScriptedHttp) {
+    // The scripted server has a runtime of its own and may not be started within this test's.
+    std::thread::spawn(start_server).join().expect("servers")
+}
+
+fn start_server() -> (Dovecot, Arc<Mutex<Vec<String>>>, ScriptedHttp) {
     let good = Arc::new(Mutex::new(Vec::<String>::new()));
     let known = good.clone();
     let info = ScriptedHttp::start(move |request| {
@@ -50,7 +53,7 @@ fn server() -> (Dovecot, Arc<Mutex<Vec<String>>>, ScriptedHttp) {
         Reply::json(&json!({ "email": USER, "active": active }))
     })
     .expect("token endpoint");
-    let dovecot = Dovecot::with_tokens(&format!("{}/tokeninfo?token=", info.url())).expect("Dovecot (see tests/setup)");
+    let dovecot = Dovecot::with_tokens(&info.url("/tokeninfo?token=")).expect("Dovecot (see tests/setup)");
     (dovecot, good, info)
 }
 
@@ -87,7 +90,8 @@ async fn tokens_are_fetched_and_rotated_ones_kept() {
     let refresh: Vec<&str> = asked.iter().map(|form| form["refresh_token"].as_str()).collect();
     assert_eq!(refresh, ["refresh-0", "refresh-1"]);
     assert_eq!(asked[0]["client_secret"], "client-secret-1");
-    let kept = state.0.lock().unwrap().values().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect::<String>();
+    let kept =
+        state.0.lock().unwrap().values().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect::<String>();
     assert!(kept.contains("refresh-2") && !kept.contains("refresh-0"), "{kept}");
 }
 

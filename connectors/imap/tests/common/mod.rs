@@ -1,6 +1,8 @@
 //! A driver's side of a session: takes what is submitted, keeps cursors, remembers what it was told.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod server;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -171,6 +173,11 @@ impl Running {
 
     pub fn has_ended(&self) -> bool {
         self.task.is_finished()
+    }
+
+    /// Waits for the session's own end without a limit: for tests whose clock is not the real one.
+    pub async fn ended_whenever(self) -> Result<(), IntakeError> {
+        self.task.await.expect("the session does not panic")
     }
 
     /// Waits for the session's own end.
