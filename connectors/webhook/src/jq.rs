@@ -6,17 +6,19 @@
 //!
 //! A mapping is configuration, not input: one that multiplies strings by numbers of the input can still use up memory.
 
+mod rewrite;
+
 use std::cell::Cell;
 
 use jaq_core::data::HasLut;
-use jaq_core::load::lex::StrPart;
-use jaq_core::load::parse::{BinaryOp, Def, Pattern, Term};
+use jaq_core::load::parse::{Def, Term};
 use jaq_core::load::{Arena, File, Lexer, Loader, Parser};
 use jaq_core::native::{Fun, bome, run, v};
-use jaq_core::path::{Part, Path};
 use jaq_core::{Compiler, Ctx, Cv, DataT, Error, Lut, ValXs, Vars, unwrap_valr};
 use jaq_json::{Val, read};
 use serde_json::Value;
+
+use rewrite::Rewrite;
 
 /// Most outputs of a mapping for one input item.
 pub const OUTPUTS_MAX: usize = 1000;
@@ -43,7 +45,6 @@ const IMPURE: &[&str] = &[
 ];
 /// Counts a step; not a name that a program can write.
 const TICK: &str = "!tick";
-const TICK_VARIABLE: &str = "$!tick";
 const MAIN: &str = "inlet_main";
 /// `range` in jq itself, so that each of its values is a step; the native one is not.
 const RANGE: &str = "def range($from; $to; $by): $from | def rec: \
@@ -99,7 +100,7 @@ impl Program {
     pub fn compile(code: &str) -> Result<Self, CompileError> {
         let main = parse(code)?;
         let mut literals = Vec::new();
-        let main = Rewrite { code, refuse_recursion: true, open: Vec::new(), literals: &mut literals }.term(main)?;
+        let main = Rewrite::of_program(code, &mut literals).term(main)?;
         let arena = Arena::default();
         let modules = Loader::new(prelude(main))
             .load(&arena, File { code: MAIN, path: () })
@@ -182,7 +183,7 @@ fn first<E>(code: &str, errors: Vec<E>, describe: impl FnOnce(E) -> CompileError
 fn prelude(main: Term<&str>) -> Vec<Def<&str>> {
     let range = jaq_core::load::parse(RANGE, |parser| parser.defs()).unwrap_or_default();
     let mut literals = Vec::new();
-    let mut rewrite = Rewrite { code: "", refuse_recursion: false, open: Vec::new(), literals: &mut literals };
+    let mut rewrite = Rewrite::of_standard_definitions(&mut literals);
     range
         .into_iter()
         .chain(jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()))
@@ -210,132 +211,6 @@ fn tick<'a>((cx, _): Cv<'a, Data>) -> ValXs<'a, Val> {
             steps.set(left - 1);
             bome(Ok(Val::Null))
         }
-    }
-}
-
-/// Walks a program, puts a step before the body of each definition, and collects its string literals.
-struct Rewrite<'c, 'l> {
-    code: &'c str,
-    refuse_recursion: bool,
-    /// Definitions that the walk is inside of.
-    open: Vec<(&'c str, usize)>,
-    literals: &'l mut Vec<String>,
-}
-
-type Rewritten<'c, T = Term<&'c str>> = Result<T, CompileError>;
-
-impl<'c> Rewrite<'c, '_> {
-    fn def(&mut self, def: Def<&'c str>) -> Rewritten<'c, Def<&'c str>> {
-        let Def { name, args, body } = def;
-        self.open.push((name, args.len()));
-        let body = self.term(body);
-        self.open.pop();
-        let tick = Box::new(Term::Call(TICK, Vec::new()));
-        let body = Term::BinOp(tick, BinaryOp::Pipe(Some(Pattern::Var(TICK_VARIABLE))), Box::new(body?));
-        Ok(Def { name, args, body })
-    }
-
-    fn term(&mut self, term: Term<&'c str>) -> Rewritten<'c> {
-        Ok(match term {
-            Term::Id | Term::Recurse | Term::Num(_) | Term::Break(_) | Term::Var(_) => term,
-            Term::Str(format, parts) => Term::Str(format, self.string(parts)?),
-            Term::Arr(inner) => Term::Arr(self.option(inner)?),
-            Term::Obj(entries) => Term::Obj(
-                entries
-                    .into_iter()
-                    .map(|(key, value)| Ok((self.term(key)?, value.map(|value| self.term(value)).transpose()?)))
-                    .collect::<Result<_, CompileError>>()?,
-            ),
-            Term::Neg(inner) => Term::Neg(self.boxed(inner)?),
-            Term::BinOp(left, op, right) => {
-                let op = match op {
-                    BinaryOp::Pipe(Some(pattern)) => BinaryOp::Pipe(Some(self.pattern(pattern)?)),
-                    op => op,
-                };
-                Term::BinOp(self.boxed(left)?, op, self.boxed(right)?)
-            }
-            Term::Label(name, inner) => Term::Label(name, self.boxed(inner)?),
-            Term::Fold(name, over, pattern, args) => {
-                Term::Fold(name, self.boxed(over)?, self.pattern(pattern)?, self.list(args)?)
-            }
-            Term::TryCatch(inner, catch) => Term::TryCatch(self.boxed(inner)?, self.option(catch)?),
-            Term::IfThenElse(branches, otherwise) => Term::IfThenElse(
-                branches
-                    .into_iter()
-                    .map(|(condition, then)| Ok((self.term(condition)?, self.term(then)?)))
-                    .collect::<Result<_, CompileError>>()?,
-                self.option(otherwise)?,
-            ),
-            Term::Def(defs, inner) => {
-                let defs = defs.into_iter().map(|def| self.def(def)).collect::<Result<_, _>>()?;
-                Term::Def(defs, self.boxed(inner)?)
-            }
-            Term::Call(name, args) => {
-                if self.refuse_recursion && self.open.contains(&(name, args.len())) {
-                    let message = format!("'{name}' calls itself; use recurse, reduce or map instead");
-                    return Err(CompileError::at(self.code, name, message));
-                }
-                Term::Call(name, self.list(args)?)
-            }
-            Term::Path(head, path) => Term::Path(self.boxed(head)?, self.path(path)?),
-        })
-    }
-
-    fn boxed(&mut self, term: Box<Term<&'c str>>) -> Rewritten<'c, Box<Term<&'c str>>> {
-        Ok(Box::new(self.term(*term)?))
-    }
-
-    fn option(&mut self, term: Option<Box<Term<&'c str>>>) -> Rewritten<'c, Option<Box<Term<&'c str>>>> {
-        term.map(|term| self.boxed(term)).transpose()
-    }
-
-    fn list(&mut self, terms: Vec<Term<&'c str>>) -> Rewritten<'c, Vec<Term<&'c str>>> {
-        terms.into_iter().map(|term| self.term(term)).collect()
-    }
-
-    fn string(
-        &mut self,
-        parts: Vec<StrPart<&'c str, Term<&'c str>>>,
-    ) -> Rewritten<'c, Vec<StrPart<&'c str, Term<&'c str>>>> {
-        parts
-            .into_iter()
-            .map(|part| match part {
-                StrPart::Term(term) => Ok(StrPart::Term(self.term(term)?)),
-                StrPart::Str(text) => {
-                    self.literals.push(text.to_owned());
-                    Ok(StrPart::Str(text))
-                }
-                StrPart::Char(c) => Ok(StrPart::Char(c)),
-            })
-            .collect()
-    }
-
-    fn pattern(&mut self, pattern: Pattern<&'c str>) -> Rewritten<'c, Pattern<&'c str>> {
-        Ok(match pattern {
-            Pattern::Var(name) => Pattern::Var(name),
-            Pattern::Arr(inner) => {
-                Pattern::Arr(inner.into_iter().map(|pattern| self.pattern(pattern)).collect::<Result<_, _>>()?)
-            }
-            Pattern::Obj(entries) => Pattern::Obj(
-                entries
-                    .into_iter()
-                    .map(|(key, pattern)| Ok((self.term(key)?, self.pattern(pattern)?)))
-                    .collect::<Result<_, CompileError>>()?,
-            ),
-        })
-    }
-
-    fn path(&mut self, path: Path<Term<&'c str>>) -> Rewritten<'c, Path<Term<&'c str>>> {
-        let parts = path.0.into_iter().map(|(part, opt)| {
-            let part = match part {
-                Part::Index(index) => Part::Index(self.term(index)?),
-                Part::Range(from, to) => {
-                    Part::Range(from.map(|from| self.term(from)).transpose()?, to.map(|to| self.term(to)).transpose()?)
-                }
-            };
-            Ok((part, opt))
-        });
-        Ok(Path(parts.collect::<Result<_, CompileError>>()?))
     }
 }
 
