@@ -116,7 +116,7 @@ impl ProducerContext for Quiet {
 
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
     match level {
-        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert => {
             tracing::error!(target: "librdkafka", facility, text);
         }
         _ => tracing::debug!(target: "librdkafka", facility, text),

@@ -1,6 +1,6 @@
 //! One shard's thread: opens epochs, collects inputs into transactions, settles what is committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ const BATCH_RECORDS: usize = 1_000;
 const BATCH_BYTES: usize = 8 << 20;
 /// After the first input, others that come in this time share its transaction.
 const COLLECT_TIME: Duration = Duration::from_millis(10);
+/// After a refusal, up to this many inputs get a transaction each.
+const SUSPECTS_ALONE: usize = 64;
 /// How often an idle producer's queues are served.
 const IDLE_TICK: Duration = Duration::from_millis(500);
 /// Pause before an epoch is opened again: from, to; doubled by each failure, forgotten after a commit.
@@ -178,8 +180,8 @@ impl Running<'_> {
         })
     }
 
-    /// Commits a batch. When Kafka refuses a record for good, the batch is split until the culprit is alone; that one
-    /// becomes a dead letter, and everything stays in order.
+    /// Commits a batch. When Kafka refuses a record for good, the batch is split so that the culprit comes to be alone;
+    /// that one becomes a dead letter, and everything stays in order.
     fn commit(&mut self, batch: Vec<Entry>) -> Result<(), String> {
         // Parts still to be committed, the first one last.
         let mut parts = vec![batch];
@@ -187,12 +189,12 @@ impl Running<'_> {
             match self.transact(&part) {
                 Ok(()) => self.settle(part),
                 Err(Failed::Broken(reason)) => return Err(reason),
-                Err(Failed::Refused(reason)) => {
-                    tracing::warn!(shard = self.lane.shard, inputs = part.len(), %reason, "replay lane: Kafka refuses a record");
+                Err(Failed::Refused { reason, suspects }) => {
+                    let (shard, inputs) = (self.lane.shard, part.len());
+                    tracing::warn!(shard, inputs, %reason, "replay lane: Kafka refuses a record");
                     self.reopen()?;
                     if part.len() > 1 {
-                        let later = part.split_off(part.len() / 2);
-                        parts.extend([later, part]);
+                        parts.extend(split(part, &suspects).into_iter().rev());
                     } else if let Some(culprit) = part.pop() {
                         parts.push(vec![culprit.dead_lettered(&reason)?]);
                     }
@@ -210,7 +212,8 @@ impl Running<'_> {
             return Err(Failed::Broken("the producer was lost".to_owned()));
         };
         let positions = last_positions(part);
-        transactions.run(part.iter().flat_map(|entry| &entry.records), &positions)
+        let records = part.iter().enumerate().flat_map(|(i, entry)| entry.records.iter().map(move |r| (i, r)));
+        transactions.run(records, &positions)
     }
 
     /// Only after a commit.
@@ -249,6 +252,25 @@ impl Running<'_> {
     }
 }
 
+/// Smaller parts in the same order: a few suspects alone (a transaction each costs less than a producer made anew for
+/// each halving), many in halves.
+fn split<T>(part: Vec<T>, suspects: &BTreeSet<usize>) -> Vec<Vec<T>> {
+    let half = part.len() / 2;
+    let alone = |i: usize| suspects.contains(&i) && suspects.len() <= SUSPECTS_ALONE;
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut fresh = true;
+    for (i, entry) in part.into_iter().enumerate() {
+        if fresh || alone(i) || (i == half && suspects.len() > SUSPECTS_ALONE) {
+            parts.push(Vec::new());
+        }
+        if let Some(last) = parts.last_mut() {
+            last.push(entry);
+        }
+        fresh = alone(i);
+    }
+    parts
+}
+
 /// Of each stream the last position: compaction would keep no other.
 fn last_positions(part: &[Entry]) -> Vec<(CursorKey, Cursor)> {
     let mut last: HashMap<&CursorKey, &Cursor> = HashMap::new();
@@ -261,4 +283,22 @@ fn last_positions(part: &[Entry]) -> Vec<(CursorKey, Cursor)> {
 /// Between 0 and 1, so that shards do not come back in step.
 fn jitter() -> f64 {
     f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suspects_come_to_be_alone_and_order_stays() {
+        let suspects = BTreeSet::from([2, 3, 6]);
+        assert_eq!(split((0..8).collect(), &suspects), [vec![0, 1], vec![2], vec![3], vec![4, 5], vec![6], vec![7]]);
+        assert_eq!(split(vec![0, 1], &BTreeSet::from([0, 1])), [[0], [1]]);
+    }
+
+    #[test]
+    fn many_suspects_are_halved() {
+        let parts = split((0..200).collect(), &(0..200).collect());
+        assert_eq!(parts, [(0..100).collect::<Vec<_>>(), (100..200).collect()]);
+    }
 }

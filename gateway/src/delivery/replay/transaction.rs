@@ -1,5 +1,6 @@
 //! One transactional producer and its calls, in the only order that is safe.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -31,8 +32,9 @@ const POLL_SLICE: Duration = Duration::from_millis(1);
 /// Why a transaction did not commit. Its producer is to be dropped either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// Kafka will never take one of its records.
-    Refused(String),
+    /// Kafka will never take one of its records: by position, the inputs whose records were in the refused requests
+    /// (innocent ones may have shared them).
+    Refused { reason: String, suspects: BTreeSet<usize> },
     /// Anything else; the positions have to be read again.
     Broken(String),
 }
@@ -49,7 +51,17 @@ pub(super) struct Transactions<'a> {
 struct Sent(());
 
 /// Collects what was not confirmed.
-struct Reports(Mutex<Vec<(KafkaError, String)>>);
+struct Reports(Mutex<Vec<Unconfirmed>>);
+
+struct Unconfirmed {
+    error: KafkaError,
+    topic: String,
+    /// Position of the input, [`POSITIONS`] for a stored position.
+    input: usize,
+}
+
+/// Marks the records of the cursors topic.
+const POSITIONS: usize = usize::MAX;
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -62,11 +74,11 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, input: usize) {
         if let Err((error, message)) = result {
-            lock(&self.0).push((error.clone(), message.topic().to_owned()));
+            lock(&self.0).push(Unconfirmed { error: error.clone(), topic: message.topic().to_owned(), input });
         }
     }
 }
@@ -98,10 +110,10 @@ impl<'a> Transactions<'a> {
         self.producer.poll(Duration::ZERO);
     }
 
-    /// Commits the records and the positions together, or nothing of them.
+    /// Commits the records (each with its input's position in the part) and the positions together, or nothing of them.
     pub fn run<'r>(
         &self,
-        records: impl Iterator<Item = &'r Record>,
+        records: impl Iterator<Item = (usize, &'r Record)>,
         positions: &[(CursorKey, Cursor)],
     ) -> Result<(), Failed> {
         let sent = self.send(records, positions)?;
@@ -110,32 +122,36 @@ impl<'a> Transactions<'a> {
 
     fn send<'r>(
         &self,
-        records: impl Iterator<Item = &'r Record>,
+        records: impl Iterator<Item = (usize, &'r Record)>,
         positions: &[(CursorKey, Cursor)],
     ) -> Result<Sent, Failed> {
         lock(&self.producer.context().0).clear();
         self.producer.begin_transaction().map_err(|e| Failed::Broken(format!("begin_transaction: {e}")))?;
         let deadline = Instant::now() + DRAIN_LIMIT;
-        for record in records {
+        for (input, record) in records {
             let topic = &self.topics.get(record.topic).name;
-            let message =
-                || BaseRecord::to(topic).key(&record.key).payload(record.value.as_ref()).headers(headers(record));
-            self.enqueue(message, topic, deadline)?;
+            let message = || {
+                let message = BaseRecord::with_opaque_to(topic, input);
+                message.key(&record.key).payload(record.value.as_ref()).headers(headers(record))
+            };
+            self.enqueue(message, deadline)?;
         }
         let at = now();
         for (key, cursor) in positions {
             let topic = &self.topics.cursors.name;
             let (key, value) = (encode_key(key), encode_value(cursor, at));
-            let message = || BaseRecord::to(topic).partition(self.shard).key(&key).payload(value.as_bytes());
-            self.enqueue(message, topic, deadline)?;
+            let message = || {
+                let message = BaseRecord::with_opaque_to(topic, POSITIONS);
+                message.partition(self.shard).key(&key).payload(value.as_bytes())
+            };
+            self.enqueue(message, deadline)?;
         }
         self.drain(deadline)
     }
 
     fn enqueue<'m>(
         &self,
-        message: impl Fn() -> BaseRecord<'m, String, [u8]>,
-        topic: &str,
+        message: impl Fn() -> BaseRecord<'m, String, [u8], usize>,
         deadline: Instant,
     ) -> Result<(), Failed> {
         loop {
@@ -144,7 +160,10 @@ impl<'a> Transactions<'a> {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) if Instant::now() < deadline => {
                     self.producer.poll(POLL_SLICE);
                 }
-                Err((error, _)) => return Err(failed(&error, topic)),
+                Err((error, message)) => {
+                    let (topic, input) = (message.topic.to_owned(), message.delivery_opaque);
+                    return Err(self.failed(&[Unconfirmed { error, topic, input }]));
+                }
             }
         }
     }
@@ -162,12 +181,24 @@ impl<'a> Transactions<'a> {
         }
         // Reports that came together with the last one.
         self.producer.poll(Duration::ZERO);
-        let reports = lock(&self.producer.context().0);
-        let refused = reports.iter().find(|(error, _)| is_refusal(error)).or(reports.first());
-        match refused {
-            None => Ok(Sent(())),
-            Some((error, topic)) => Err(failed(error, topic)),
+        let unconfirmed = lock(&self.producer.context().0);
+        if unconfirmed.is_empty() { Ok(Sent(())) } else { Err(self.failed(&unconfirmed)) }
+    }
+
+    /// A refusal counts for more than what follows from it (the records behind it fail too). An error that broke the
+    /// whole client explains all the others.
+    fn failed(&self, unconfirmed: &[Unconfirmed]) -> Failed {
+        let refused = || unconfirmed.iter().filter(|u| is_refusal(&u.error) && u.input != POSITIONS);
+        if let Some(first) = refused().next() {
+            let suspects = refused().map(|u| u.input).collect();
+            return Failed::Refused { reason: verdict::explain(&first.error, &first.topic), suspects };
         }
+        let reason = match (self.producer.client().fatal_error(), unconfirmed.first()) {
+            (Some((_, reason)), _) => reason,
+            (None, Some(first)) => verdict::explain(&first.error, &first.topic),
+            (None, None) => "not confirmed".to_owned(),
+        };
+        Failed::Broken(reason)
     }
 
     fn commit(&self, _: Sent) -> Result<(), Failed> {
@@ -186,11 +217,6 @@ impl<'a> Transactions<'a> {
             }
         }
     }
-}
-
-fn failed(error: &KafkaError, topic: &str) -> Failed {
-    let reason = verdict::explain(error, topic);
-    if is_refusal(error) { Failed::Refused(reason) } else { Failed::Broken(reason) }
 }
 
 fn is_refusal(error: &KafkaError) -> bool {
