@@ -12,7 +12,7 @@ use connector_sdk::net::{self, NetStream};
 use connector_sdk::{Bytes, IntakeError};
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -39,9 +39,12 @@ struct Shared {
     heard: AtomicU64,
 }
 
+/// The writing half; taken out by the reader when it ends, so that the PBX sees the end at once.
+type Writer = Arc<Mutex<Option<WriteHalf<NetStream>>>>;
+
 /// A connection that is logged in.
 pub struct Link {
-    writer: WriteHalf<NetStream>,
+    writer: Writer,
     frames: mpsc::Receiver<Bytes>,
     reader: JoinHandle<String>,
     shared: Arc<Shared>,
@@ -72,7 +75,15 @@ impl Link {
         let (reader, writer) = tokio::io::split(stream);
         let (send, mut frames) = mpsc::channel(BUFFER_FRAMES);
         let shared = Arc::new(Shared::default());
-        let reader = tokio::spawn(read(reader, send, Arc::clone(&shared)));
+        let writer: Writer = Arc::new(Mutex::new(Some(writer)));
+        let reader = {
+            let (shared, writer) = (Arc::clone(&shared), Arc::clone(&writer));
+            tokio::spawn(async move {
+                let why = read(reader, send, shared).await;
+                drop(writer.lock().await.take());
+                why
+            })
+        };
         let banner = timeout(options.timing.login, frames.recv()).await.ok().flatten().unwrap_or_default();
         let banner = String::from_utf8_lossy(&banner).into_owned();
         let mut link = Self { writer, frames, reader, shared, early: Vec::new(), actions: 0, banner };
@@ -148,8 +159,10 @@ impl Link {
         }
         text.push_str("\r\n");
         let lost = |error: io::Error| IntakeError::retry(format!("the connection to the PBX broke: {error}"));
-        self.writer.write_all(text.as_bytes()).await.map_err(lost)?;
-        self.writer.flush().await.map_err(lost)?;
+        let mut writer = self.writer.lock().await;
+        let Some(writer) = writer.as_mut() else { return Err(lost(io::ErrorKind::NotConnected.into())) };
+        writer.write_all(text.as_bytes()).await.map_err(lost)?;
+        writer.flush().await.map_err(lost)?;
         Ok(id)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connector_sdk::schemas::{
-    Actor, Call, CallDirection, CallState, Channel, Direction, Event, Kind, Recipient, Role, Timestamp,
+    Actor, Call, CallDirection, CallState, Channel, Direction, Event, Kind, Party, Recipient, Role, Timestamp,
 };
 use connector_sdk::{Draft, Parse, Parsed, RawEvent, Wire};
 
@@ -293,11 +293,12 @@ pub fn event(options: &Options, kind: Kind, at: Timestamp, call: Call) -> Event 
         _ => Direction::Inbound,
     };
     event.conversation = id::conversation(&call.call_id);
-    let actor = |party: &connector_sdk::schemas::Party| {
-        Actor::new(options.numbers.identity(party).into_iter().collect()).named(party.name.clone())
+    let actor = |party: &Party| {
+        let actor = Actor::new(options.numbers.identity(party).into_iter().collect()).named(party.name.clone());
+        Some(actor).filter(|actor| !actor.identities.is_empty() || actor.display_name.is_some())
     };
-    event.sender = call.from.as_ref().map(actor);
-    event.recipients = call.to.iter().map(|to| Recipient { role: Role::To, actor: actor(to) }).collect();
+    event.sender = call.from.as_ref().and_then(actor);
+    event.recipients = call.to.iter().filter_map(actor).map(|actor| Recipient { role: Role::To, actor }).collect();
     event.call = Some(call);
     event
 }

@@ -205,3 +205,6 @@ impl Probe for LoginProbe {
         Ok(ProbeReport { lines })
     }
 }
+
+#[cfg(test)]
+mod tests;

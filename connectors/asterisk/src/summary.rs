@@ -79,7 +79,11 @@ impl Telling<'_> {
         call.queue.clone_from(&story.queue);
         call.rung = self.rung();
         call.answered_by = self.last_answer().map(|leg| self.name(leg));
-        call.agent = call.answered_by.clone().filter(|_| call.direction != Some(CallDirection::Outbound));
+        call.agent = match call.direction {
+            // Who calls out is the agent.
+            Some(CallDirection::Outbound) => Some(label(&self.caller.channel)),
+            _ => call.answered_by.clone(),
+        };
         call.transferred_to = self.transferred_to();
         let outcome = self.outcome();
         call.state = Some(match outcome {

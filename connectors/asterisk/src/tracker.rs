@@ -394,3 +394,6 @@ fn timed(bytes: &Bytes, now: Timestamp) -> Bytes {
     kept.extend_from_slice(b"\r\n");
     kept.into()
 }
+
+#[cfg(test)]
+mod tests;
