@@ -30,7 +30,7 @@ pub struct Config {
     /// Auth token of the account that owns the numbers (a subaccount has its own). Give both, the new one first, while
     /// it is being rotated.
     pub auth_token: Secrets,
-    /// Account SID (`AC…`). When set, genuine input of any other account is refused.
+    /// Account SID (`AC…`). When set, callbacks of any other account are refused.
     #[serde(default)]
     pub account_sid: Option<String>,
     /// API key for downloading media and recordings; the account SID and auth token are used when it is absent.
