@@ -236,7 +236,9 @@ impl<'a> Input<'a> {
             "AgentRingNoAnswer" => call.ring_seconds = number("RingTime").map(|millis| millis / 1000),
             "Cdr" => {
                 call.duration_seconds = number("Duration");
-                call.talk_seconds = number("BillableSeconds");
+                // The dialplan's own answer (a queue, an announcement) is billed too.
+                let talked = self.frame.get("Disposition") == Some("ANSWERED");
+                call.talk_seconds = number("BillableSeconds").filter(|_| talked);
             }
             _ => {}
         }

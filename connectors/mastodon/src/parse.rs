@@ -95,7 +95,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     fn new(options: &'a Options, raw: &'a RawEvent) -> Option<Self> {
-        let header = |name| raw.headers.get(name);
+        let header = |name| raw.headers.get(name).filter(|value| !value.is_empty());
         Some(Self {
             options,
             raw,
