@@ -296,6 +296,10 @@ fn rest(whole: &Value, notification: bool) -> Option<Value> {
     if let Some(inner) = rest.get_mut("status") {
         status.iter().for_each(|pointer| remove(inner, pointer));
     }
+    // The author once, where the notification and its status name the same one.
+    if rest.get("account").is_some() && rest.pointer("/status/account") == rest.get("account") {
+        remove(&mut rest, "/status/account");
+    }
     Some(rest).filter(|rest| rest.as_object().is_some_and(|map| !map.is_empty()))
 }
 
