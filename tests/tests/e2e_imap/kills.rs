@@ -35,9 +35,11 @@ fn ten_thousand_mails_survive_three_kills() -> Result<()> {
         committed.read_until(DRAIN_LIMIT, &format!("{share} % of the mails"), |records| {
             records.len() >= MAILS * share / 100
         })?;
+        println!("{share} % after {:?}", started.elapsed());
         gateway.kill();
         assert!(mails(committed.drain()?).len() < MAILS, "the kill at {share} % came too late to prove anything");
         gateway.start()?;
+        println!("started again after {:?}", started.elapsed());
     }
     committed.read_until(DRAIN_LIMIT, "every mail", |records| records.len() >= MAILS)?;
     println!("{MAILS} mails with {} kills in {:?}", KILLS.len(), started.elapsed());
