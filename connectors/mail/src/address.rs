@@ -17,15 +17,19 @@ pub struct Mailbox {
     pub address: Option<String>,
 }
 
-/// Every entry of a list, groups dissolved, at most [`MAX_ADDRESSES`]; and how many there were.
+/// Every entry of a list, groups dissolved, at most [`MAX_ADDRESSES`]; and about how many there were.
 pub fn parse(raw: &[u8]) -> (Vec<Mailbox>, usize) {
     let unfolded = unfold(raw);
     // 8-bit bytes become text before splitting: bytes of some charsets look like commas and quotes.
     let text = charset::decode(&unfolded, None).text;
     let pieces = split(&text);
+    let pieces_count = pieces.len();
     let mut list = Vec::new();
     let mut held: Option<&str> = None;
     for (piece, separator) in pieces {
+        if list.len() > MAX_ADDRESSES {
+            break;
+        }
         let piece = piece.trim();
         match held.take() {
             // `Doe, John <j@x>`: an unquoted comma in a name.
@@ -43,7 +47,7 @@ pub fn parse(raw: &[u8]) -> (Vec<Mailbox>, usize) {
         list.extend(one(piece));
     }
     list.extend(held.and_then(one));
-    let count = list.len();
+    let count = if list.len() > MAX_ADDRESSES { pieces_count } else { list.len() };
     list.truncate(MAX_ADDRESSES);
     (list, count)
 }
@@ -52,6 +56,9 @@ pub fn parse(raw: &[u8]) -> (Vec<Mailbox>, usize) {
 fn split(text: &str) -> Vec<(&str, char)> {
     let mut pieces = Vec::new();
     let (mut start, mut quoted, mut escaped, mut comments, mut angle) = (0, false, false, 0u32, false);
+    // An odd quote or bracket in the middle of a word would swallow the rest of the list.
+    let last = |c: char| text.rfind(c).unwrap_or(0);
+    let (last_quote, last_comment, last_angle) = (last('"'), last(')'), last('>'));
     for (at, c) in text.char_indices() {
         if escaped {
             escaped = false;
@@ -59,10 +66,9 @@ fn split(text: &str) -> Vec<(&str, char)> {
         }
         match c {
             '\\' if quoted || comments > 0 => escaped = true,
-            // An odd quote in the middle of a word would swallow the rest of the list.
-            '"' if comments == 0 && (quoted || text[at + 1..].contains('"')) => quoted = !quoted,
+            '"' if comments == 0 && (quoted || at < last_quote) => quoted = !quoted,
             _ if quoted => {}
-            '(' if text[at..].contains(')') => comments += 1,
+            '(' if at < last_comment => comments += 1,
             ')' => comments = comments.saturating_sub(1),
             _ if comments > 0 => {}
             '<' => angle = true,
@@ -73,7 +79,7 @@ fn split(text: &str) -> Vec<(&str, char)> {
             {
                 start = at + 1;
             }
-            ',' | ';' if !angle || !text[at..].contains('>') => {
+            ',' | ';' if !angle || at > last_angle => {
                 pieces.push((&text[start..at], c));
                 start = at + c.len_utf8();
                 angle = false;

@@ -140,12 +140,15 @@ fn undeclared(bytes: &[u8]) -> Decoded {
         let (text, used, lossy) = ISO_2022_JP.decode(bytes);
         return standard(text, used, lossy);
     }
-    let (utf8, _, _) = UTF_8.decode(bytes);
-    let broken = utf8.matches('\u{fffd}').count();
-    let whole = utf8.chars().filter(|c| !c.is_ascii()).count() - broken;
+    let (sample, _, _) = UTF_8.decode(&bytes[..bytes.len().min(DETECT_BYTES)]);
+    let broken = sample.matches('\u{fffd}').count();
+    let whole = sample.chars().filter(|c| !c.is_ascii()).count() - broken;
+    // Mostly UTF-8 with a few damaged bytes: a single-byte guess would spoil all of it.
+    if whole > 4 * broken {
+        let (text, used, lossy) = UTF_8.decode(bytes);
+        return standard(text, used, lossy);
+    }
     match detect(bytes) {
-        // Mostly UTF-8 with a few damaged bytes: a single-byte guess would spoil all of it.
-        _ if whole > 4 * broken => Decoded { text: utf8.into_owned(), used: "utf-8".to_owned(), lossy: true },
         Some(guess) => guess,
         None => {
             let (text, used, lossy) = WINDOWS_1252.decode(bytes);
