@@ -13,9 +13,6 @@ use crate::folder::Folder;
 use crate::outcome::Seen;
 use crate::subject::Subject;
 
-/// Cases of this name are answered by `admit` and never reach `parse`.
-const HANDSHAKE: &str = "handshake_";
-
 /// Each required case is covered or not applicable; each shape has an input of its wire.
 pub(super) fn required_cases(folder: &Folder, subjects: &[Subject]) -> Verdict {
     let kinds = kinds::parse(&folder.kinds).map_err(|e| format!("kinds.toml: {e}"))?;
@@ -39,8 +36,6 @@ pub(super) fn required_cases(folder: &Folder, subjects: &[Subject]) -> Verdict {
         }
     }
     faults.extend(wires(folder, subjects));
-    let handshakes = subjects.iter().filter(|s| s.case.name.starts_with(HANDSHAKE) && s.is_input());
-    faults.extend(handshakes.map(|s| format!("{}: a handshake is no input: say `admit = \"answer\"`", s.case.name)));
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
 

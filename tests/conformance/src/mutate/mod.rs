@@ -12,13 +12,13 @@ pub(crate) use rng::Rng;
 
 /// Mutants of each sort (prefixes, bit flips, swapped types, …) for one case; `INLET_MUTANTS=n` makes them n times as
 /// many, for a long run. Small, so that the whole suite stays a matter of seconds in a debug build.
-const MUTANTS_PER_SORT: usize = 24;
+const MUTANTS_PER_SORT: usize = 16;
 /// All mutants of one case hold at most this many bytes together: a large fixture has fewer of them.
 const BYTES_PER_CASE: usize = 24 << 20;
 /// Length of what is blown up.
-const HUGE_BYTES: usize = 256 << 10;
+const HUGE_BYTES: usize = 128 << 10;
 /// Nesting that no parser may follow down to the end of its stack.
-const HUGE_DEPTH: usize = 100_000;
+const HUGE_DEPTH: usize = 30_000;
 
 /// A broken copy and what was done to it.
 pub(crate) struct Mutant {
