@@ -112,7 +112,8 @@ impl Gateway {
         }
         self.starts += 1;
         let mut command = Command::new(binary()?);
-        command.args(&self.args).current_dir(self.dir.path());
+        // What it leaves in the folder for temporary files when it is killed goes with the test's own.
+        command.args(&self.args).current_dir(self.dir.path()).env("TMPDIR", self.dir.path());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         self.process = Some(self.dir.spawn(&format!("inlet{}", self.starts), &mut command)?);
         Ok(())
