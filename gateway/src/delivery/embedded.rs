@@ -83,3 +83,33 @@ fn serve(topics: &Topics, ready: &mpsc::Sender<Result<String, KafkaError>>, stop
         producer.poll(Duration::ZERO);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::Publisher;
+    use crate::delivery::consumer::{Tail, TailFrom};
+    use crate::delivery::push::{DEFAULT_DEADLINE, KafkaPublisher};
+    use crate::delivery::settings::KafkaSettings;
+    use crate::pipeline::record::Record;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn takes_records_and_gives_them_back() {
+        let topics = Topics::default();
+        let kafka = EmbeddedKafka::start(&topics).expect("starts");
+        let settings = KafkaSettings::new(vec![kafka.bootstrap().to_owned()]);
+        let mut tail = Tail::open(&settings, &[TopicRole::Events], TailFrom::End).await.expect("the topic is there");
+        let publisher = KafkaPublisher::start(&settings, DEFAULT_DEADLINE).expect("settings are valid");
+        let record = Record {
+            topic: TopicRole::Events,
+            key: "conversation".to_owned(),
+            value: "event".into(),
+            headers: vec![("ce_id", "1".to_owned())],
+        };
+        publisher.publish(vec![record.clone()]).await.expect("confirmed");
+        let next = tokio::time::timeout(Duration::from_secs(20), tail.next());
+        let received = next.await.expect("a record comes").expect("is readable");
+        assert_eq!((received.value, received.key), (record.value, Some(record.key)));
+        assert_eq!(received.headers, [("ce_id".to_owned(), "1".to_owned())]);
+    }
+}

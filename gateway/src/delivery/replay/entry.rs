@@ -20,25 +20,25 @@ impl Entry {
     pub fn new(input: Input, max_record_bytes: usize) -> Self {
         let Input { key, cursor_after, records, dead_letter, settled } = input;
         let largest = records.iter().map(Record::wire_bytes).max().unwrap_or(0);
-        let entry = Self { records, key, cursor_after, dead_letter, outcome: Settled::Published, settled };
+        let mut entry = Self { records, key, cursor_after, dead_letter, outcome: Settled::Published, settled };
         if largest > max_record_bytes {
-            entry.replaced(&format!("a record of {largest} bytes, at most {max_record_bytes} can be sent"))
-        } else {
-            entry
+            entry.replace(&format!("a record of {largest} bytes, at most {max_record_bytes} can be sent"));
         }
+        entry
     }
 
-    /// The dead letter in its place. Fails where it is one already: then nothing but a person helps.
-    pub fn dead_lettered(self, reason: &str) -> Result<Self, String> {
+    /// Puts the dead letter in its place. Fails where it is one already: then nothing but a person helps.
+    pub fn become_dead_letter(&mut self, reason: &str) -> Result<(), String> {
         if self.is_dead_letter() {
             return Err(format!("Kafka refuses the dead letter of an input of {}: {reason}", self.key.instance));
         }
-        Ok(self.replaced(reason))
+        self.replace(reason);
+        Ok(())
     }
 
-    fn replaced(self, reason: &str) -> Self {
-        let records = (self.dead_letter)(reason);
-        Self { records, outcome: Settled::DeadLettered, ..self }
+    fn replace(&mut self, reason: &str) {
+        self.records = (self.dead_letter)(reason);
+        self.outcome = Settled::DeadLettered;
     }
 
     pub fn is_dead_letter(&self) -> bool {
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn a_dead_letter_is_not_replaced_again() {
-        let entry = Entry::new(input(vec![record(TopicRole::Events, 10)]).0, 1_000);
-        let entry = entry.dead_lettered("refused").expect("the first time");
-        assert!(entry.dead_lettered("refused").is_err());
+        let mut entry = Entry::new(input(vec![record(TopicRole::Events, 10)]).0, 1_000);
+        assert_eq!(entry.become_dead_letter("refused"), Ok(()));
+        assert!(entry.become_dead_letter("refused").is_err());
     }
 }

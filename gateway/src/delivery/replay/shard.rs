@@ -103,9 +103,7 @@ impl Lane {
         let mut running =
             Running { lane: self, inputs, epoch, cursors, transactions: Some(transactions), committed: false };
         let end = running.serve();
-        // First hidden, then ended: whoever sees the end does not find it again.
-        self.slot.show(self.tenant, None);
-        running.epoch.ended.cancel();
+        running.end();
         end
     }
 
@@ -185,23 +183,41 @@ impl Running<'_> {
     fn commit(&mut self, batch: Vec<Entry>) -> Result<(), String> {
         // Parts still to be committed, the first one last.
         let mut parts = vec![batch];
-        while let Some(mut part) = parts.pop() {
-            match self.transact(&part) {
-                Ok(()) => self.settle(part),
+        let committed = self.commit_parts(&mut parts);
+        if committed.is_err() {
+            // Before the inputs are dropped: whoever misses a verdict finds the epoch ended.
+            self.end();
+        }
+        committed
+    }
+
+    fn commit_parts(&mut self, parts: &mut Vec<Vec<Entry>>) -> Result<(), String> {
+        while let Some(part) = parts.last_mut() {
+            match self.transact(part) {
+                Ok(()) => parts.pop().into_iter().for_each(|part| self.settle(part)),
                 Err(Failed::Broken(reason)) => return Err(reason),
                 Err(Failed::Refused { reason, suspects }) => {
                     let (shard, inputs) = (self.lane.shard, part.len());
                     tracing::warn!(shard, inputs, %reason, "replay lane: Kafka refuses a record");
                     self.reopen()?;
-                    if part.len() > 1 {
-                        parts.extend(split(part, &suspects).into_iter().rev());
-                    } else if let Some(culprit) = part.pop() {
-                        parts.push(vec![culprit.dead_lettered(&reason)?]);
+                    match part.as_mut_slice() {
+                        [culprit] => culprit.become_dead_letter(&reason)?,
+                        _ => {
+                            let smaller = split(std::mem::take(part), &suspects);
+                            parts.pop();
+                            parts.extend(smaller.into_iter().rev());
+                        }
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// First hidden, then ended: whoever sees the end does not find it again.
+    fn end(&self) {
+        self.lane.slot.show(self.lane.tenant, None);
+        self.epoch.ended.cancel();
     }
 
     fn transact(&self, part: &[Entry]) -> Result<(), Failed> {

@@ -1,10 +1,9 @@
 //! The replay lane against a real Apache Kafka: exactly once, whatever happens to owners and brokers (contract D3).
 
-mod lanes;
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::support::{LIMIT, Member, Plan, create_topics, event, input, judge, key, names, settings};
 use anyhow::{Context, Result, bail, ensure};
 use inlet::delivery::replay::{
     Epoch, InstanceRef, LaneState, Ownership, Replay, ReplayHandle, Settled, list_cursors, partition::shard_of,
@@ -13,7 +12,6 @@ use inlet::delivery::settings::KafkaSettings;
 use inlet_tests::consume::Committed;
 use inlet_tests::servers::kafka::Kafka;
 use inlet_tests::{runtime, wait};
-use lanes::{LIMIT, Member, Plan, create_topics, event, input, judge, key, names, settings};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::sync::{mpsc, watch};

@@ -1,4 +1,4 @@
-//! A scripted source, its supervisor and a judge: what the lanes' tests against a real Kafka share.
+//! A scripted source, its supervisor and a judge.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
