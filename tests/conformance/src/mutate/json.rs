@@ -37,12 +37,15 @@ pub(super) fn each(bytes: &[u8], rng: &mut Rng, count: usize, run: Body<'_>) -> 
             run(format!("{what} at {pointer}"), marked.replace(MARKER, text).into_bytes())?;
         }
     }
+    for (pointer, _) in choose(&texts, rng, 2) {
+        let long = "å".repeat(HUGE_BYTES / 2);
+        run(format!("length at {pointer}"), replaced(&value, pointer, long.into()).to_string().into_bytes())?;
+    }
     for (pointer, _) in choose(&pointers, rng, 2) {
         let marked = replaced(&value, pointer, MARKER.into()).to_string();
         let quoted = format!("\"{MARKER}\"");
         let deep = format!("{}{}", "[".repeat(HUGE_DEPTH), "]".repeat(HUGE_DEPTH));
         run(format!("depth at {pointer}"), marked.replace(&quoted, &deep).into_bytes())?;
-        run(format!("length at {pointer}"), marked.replace(MARKER, &"å".repeat(HUGE_BYTES / 2)).into_bytes())?;
         let digits = "9".repeat(1000);
         run(format!("1000 digits at {pointer}"), marked.replace(&quoted, &digits).into_bytes())?;
         let many = format!("[{}0]", "0,".repeat(10_000));

@@ -191,7 +191,7 @@ impl<const DEFECT: u8> SampleParse<DEFECT> {
             event.direction = Direction::OutboundEcho;
         }
         if let Some(text) = json::text(item, "/text") {
-            let text = text.repeat(if DEFECT == 15 && text.len() > 100_000 { 200 } else { 1 });
+            let text = text.repeat(if DEFECT == 15 { 1 + 400_000 / text.len() } else { 1 });
             event.content.push(Part::plain(text.clone()));
             event.text = Some(text);
         }
