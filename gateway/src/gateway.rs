@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use connector_sdk::{FetchIo, Http, Intake};
+use connector_sdk::{FetchIo, Http, Intake, Shape};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,6 @@ use crate::delivery::push::KafkaPublisher;
 use crate::delivery::replay::{InstanceRef, Replay, ReplayHandle};
 use crate::delivery::settings::KafkaSettings;
 use crate::delivery::topics;
-use crate::ingress::peer::Network;
 use crate::ingress::routes::Ingress;
 use crate::ingress::server::{ServerLimits, serve};
 use crate::intake::fetch::{Fetcher, Fetchers, follow};
@@ -97,9 +95,9 @@ impl Gateway {
             tasks.push(tokio::spawn(follow(settings.clone(), drivers.fetchers, push.clone(), stop_sources.clone())));
         }
 
-        let routes = Arc::new(ingress(&config, drivers.hooks, push, metrics.clone())?);
+        let routes = Arc::new(Ingress::new(&config.ingress, drivers.hooks, push, metrics.clone())?);
         for hook in routes.hooks.values() {
-            health.set(&hook.instance, State::Running, "", "");
+            health.of(&hook.instance, Shape::Webhook).set(State::Running, "", "");
         }
         let ready = Arc::new(AtomicBool::new(false));
         let (stop_ingress, stop_admin) = (CancellationToken::new(), CancellationToken::new());
@@ -234,7 +232,7 @@ fn start_sources(
     let mut refs: HashMap<String, bool> = HashMap::new();
     for source in &sources {
         *refs.entry(source.instance.name.clone()).or_default() |= source.replay;
-        health.set(&source.instance, State::Standby, "", "");
+        health.of(&source.instance, source.shape()).set(State::Standby, "", "");
     }
     let refs = refs.into_iter().map(|(name, replay)| InstanceRef { name, replay }).collect();
     let (_, refs) = tokio::sync::watch::channel(refs);
@@ -242,25 +240,6 @@ fn start_sources(
     let handle = Replay::start(settings, refs, announce).map_err(|e| e.to_string())?;
     let task = tokio::spawn(supervise(sources, shards, push.clone(), health.clone(), owned, stop.clone()));
     Ok((handle, task))
-}
-
-fn ingress(
-    config: &Config,
-    hooks: HashMap<String, Arc<Hook>>,
-    push: PushLine,
-    metrics: Arc<Metrics>,
-) -> Result<Ingress, String> {
-    let trusted = config.ingress.trusted_proxies.iter().map(|text| Network::parse(text)).collect::<Result<_, _>>()?;
-    Ok(Ingress {
-        hooks,
-        push,
-        metrics,
-        limits: config.ingress.limits.clone(),
-        public_url: config.ingress.public_url.clone(),
-        trusted,
-        in_flight: Semaphore::new(config.ingress.limits.in_flight),
-        closing: AtomicBool::new(false),
-    })
 }
 
 async fn bind(address: SocketAddr, field: &str) -> Result<TcpListener, String> {

@@ -1,10 +1,12 @@
 //! Reading a body within its limits: compressed, decompressed, and in time.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,49 @@ pub enum BodyFault {
     Broken,
     /// A Content-Encoding that is not spoken here.
     Encoding,
+    /// Too much is being read already.
+    NoRoom,
+}
+
+/// Bytes of bodies that all requests together hold; beyond it they are told to come again. One request's cap times the
+/// number of requests at once would be more memory than machines have.
+const BUFFERED_MAX_BYTES: usize = 512 << 20;
+
+/// What the bodies of all requests take.
+pub struct Buffers(Arc<Semaphore>);
+
+/// What one request's body takes; given back when dropped.
+pub struct Held {
+    room: Arc<Semaphore>,
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Buffers {
+    pub fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BUFFERED_MAX_BYTES)))
+    }
+
+    pub fn hold(&self) -> Held {
+        Held { room: self.0.clone(), permits: None }
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Held {
+    fn add(&mut self, bytes: usize) -> Result<(), BodyFault> {
+        let count = u32::try_from(bytes).map_err(|_| BodyFault::NoRoom)?;
+        let more = self.room.clone().try_acquire_many_owned(count).map_err(|_| BodyFault::NoRoom)?;
+        match &mut self.permits {
+            Some(permits) => permits.merge(more),
+            None => self.permits = Some(more),
+        }
+        Ok(())
+    }
 }
 
 /// Limits of one body.
@@ -29,18 +74,24 @@ pub struct BodyLimits {
 }
 
 /// The whole body, decompressed.
-pub async fn read(body: axum::body::Body, encoding: Option<&str>, limits: BodyLimits) -> Result<Bytes, BodyFault> {
-    let raw =
-        tokio::time::timeout(limits.time, collect(body, limits.sent_bytes)).await.map_err(|_| BodyFault::Slow)??;
-    match encoding.map(str::trim) {
-        None | Some("" | "identity") => Ok(raw),
-        Some("gzip" | "x-gzip") => inflate(flate2::read::MultiGzDecoder::new(&raw[..]), limits.decompressed_bytes),
-        Some("deflate") => inflate(flate2::read::ZlibDecoder::new(&raw[..]), limits.decompressed_bytes),
-        Some(_) => Err(BodyFault::Encoding),
+pub async fn read(
+    body: axum::body::Body,
+    encoding: Option<&str>,
+    limits: BodyLimits,
+    held: &mut Held,
+) -> Result<Bytes, BodyFault> {
+    let collected = tokio::time::timeout(limits.time, collect(body, limits.sent_bytes, held)).await;
+    let raw = collected.map_err(|_| BodyFault::Slow)??;
+    let encoding = encoding.unwrap_or_default().trim().to_ascii_lowercase();
+    match encoding.as_str() {
+        "" | "identity" => Ok(raw),
+        "gzip" | "x-gzip" => inflate(flate2::read::MultiGzDecoder::new(&raw[..]), limits.decompressed_bytes, held),
+        "deflate" => inflate(flate2::read::ZlibDecoder::new(&raw[..]), limits.decompressed_bytes, held),
+        _ => Err(BodyFault::Encoding),
     }
 }
 
-async fn collect(mut body: axum::body::Body, limit_bytes: usize) -> Result<Bytes, BodyFault> {
+async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held) -> Result<Bytes, BodyFault> {
     let hint = http_body::Body::size_hint(&body);
     if hint.lower() > limit_bytes as u64 {
         return Err(BodyFault::TooLarge { limit_bytes });
@@ -52,6 +103,7 @@ async fn collect(mut body: axum::body::Body, limit_bytes: usize) -> Result<Bytes
         if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > limit_bytes {
             return Err(BodyFault::TooLarge { limit_bytes });
         }
+        held.add(data.len())?;
         // Most webhooks come in one frame, which then needs no copy.
         match &first {
             None => first = Some(data),
@@ -68,12 +120,13 @@ async fn collect(mut body: axum::body::Body, limit_bytes: usize) -> Result<Bytes
     Ok(whole.freeze())
 }
 
-fn inflate(reader: impl Read, limit_bytes: usize) -> Result<Bytes, BodyFault> {
+fn inflate(reader: impl Read, limit_bytes: usize, held: &mut Held) -> Result<Bytes, BodyFault> {
     let mut out = Vec::new();
     reader.take(limit_bytes as u64 + 1).read_to_end(&mut out).map_err(|_| BodyFault::Broken)?;
     if out.len() > limit_bytes {
         return Err(BodyFault::TooLarge { limit_bytes });
     }
+    held.add(out.len())?;
     Ok(out.into())
 }
 
@@ -92,12 +145,30 @@ mod tests {
 
     #[tokio::test]
     async fn caps_hold_compressed_and_not() {
-        let read = |body: Vec<u8>, encoding| read(body.into(), encoding, LIMITS);
+        let buffers = Buffers::new();
+        let read = |body: Vec<u8>, encoding| {
+            let mut held = buffers.hold();
+            async move { read(body.into(), encoding, LIMITS, &mut held).await }
+        };
         assert_eq!(read(vec![1; 1000], None).await.unwrap().len(), 1000);
         assert_eq!(read(vec![1; 1001], None).await, Err(BodyFault::TooLarge { limit_bytes: 1000 }));
-        assert_eq!(read(gzip(&[7; 5000]), Some("gzip")).await.unwrap().len(), 5000);
+        assert_eq!(read(gzip(&[7; 5000]), Some(" GZip")).await.unwrap().len(), 5000);
         assert_eq!(read(gzip(&[7; 5001]), Some("gzip")).await, Err(BodyFault::TooLarge { limit_bytes: 5000 }));
         assert_eq!(read(b"nope".to_vec(), Some("gzip")).await, Err(BodyFault::Broken));
         assert_eq!(read(b"x".to_vec(), Some("br")).await, Err(BodyFault::Encoding));
+        assert_eq!(buffers.0.available_permits(), BUFFERED_MAX_BYTES);
+    }
+
+    #[tokio::test]
+    async fn all_bodies_together_are_bounded() {
+        let buffers = Buffers::new();
+        let mut first = buffers.hold();
+        first.add(BUFFERED_MAX_BYTES - 1000).unwrap();
+        let mut second = buffers.hold();
+        let body = || axum::body::Body::from(vec![1; 1000]);
+        assert_eq!(read(body(), None, LIMITS, &mut second).await.unwrap().len(), 1000);
+        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold()).await, Err(BodyFault::NoRoom));
+        drop(first);
+        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold()).await.unwrap().len(), 1000);
     }
 }

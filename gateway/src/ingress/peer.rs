@@ -1,6 +1,6 @@
 //! Who calls: the address behind trusted proxies.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
 
@@ -58,7 +58,7 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr 
     let mut client = peer;
     for hop in forwarded.iter().rev() {
         // A hop that is no address was not written by a proxy that we trust: stop believing there.
-        let Ok(address) = hop.trim_matches(['[', ']']).parse::<IpAddr>() else { break };
+        let Some(address) = hop_address(hop) else { break };
         client = address;
         if !is_trusted(address) {
             break;
@@ -67,11 +67,25 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr 
     client.to_canonical()
 }
 
+/// Some proxies write the port too (`192.0.2.1:4711`, `[2001:db8::1]:4711`).
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop.trim_matches(['[', ']']);
+    bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
 /// Key for limits: the address, for IPv6 its /64 (what one customer has).
 pub fn rate_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
+/// Key for limits when single addresses are too many: the /16, for IPv6 the /32 (what one provider has).
+pub fn coarse_rate_key(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => IpAddr::V4((v4.to_bits() & !u32::from(u16::MAX)).into()),
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !(u128::MAX >> 32)).into()),
     }
 }
 
@@ -97,7 +111,12 @@ mod tests {
         assert_eq!(from("::ffff:10.0.0.1", &["2001:db8::1"], &["10.0.0.0/8"]), "2001:db8::1");
         assert_eq!(from("::1", &["1.2.3.4"], &["::1"]), "1.2.3.4");
         assert_eq!(from("1.2.3.4", &[], &["0.0.0.0/0"]), "1.2.3.4");
+        assert_eq!(from("10.0.0.1", &["6.6.6.6:1, 1.1.1.1:4711"], &["10.0.0.0/8"]), "1.1.1.1");
+        assert_eq!(from("10.0.0.1", &["[2001:db8::1]:4711"], &["10.0.0.0/8"]), "2001:db8::1");
+        assert_eq!(from("10.0.0.1", &["[2001:db8::1]"], &["10.0.0.0/8"]), "2001:db8::1");
         assert!(Network::parse("10.0.0.0/33").is_err());
+        let coarse = |text: &str| coarse_rate_key(text.parse().unwrap()).to_string();
+        assert_eq!((coarse("203.0.113.7"), coarse("2001:db8:1::7")), ("203.0.0.0".into(), "2001:db8::".into()));
         assert_eq!(rate_key("2001:db8::1:2:3:4".parse().unwrap()), "2001:db8::".parse::<IpAddr>().unwrap());
     }
 }

@@ -13,9 +13,9 @@ use connector_sdk::{Headers, Mount, RawEvent, Reply, Wire};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::sync::Semaphore;
 
-use super::body::{BodyFault, BodyLimits, read};
+use super::body::{BodyFault, BodyLimits, Buffers, read};
 use super::peer::{Network, client};
-use crate::config::model::Limits;
+use crate::config::model::{self, Limits};
 use crate::intake::push::{PushLine, RETRY_AFTER};
 use crate::intake::webhook::Hook;
 use crate::telemetry::counters::Metrics;
@@ -23,17 +23,39 @@ use crate::telemetry::counters::Metrics;
 /// All that answers requests on the public listener.
 pub struct Ingress {
     pub hooks: HashMap<String, Arc<Hook>>,
-    pub push: PushLine,
-    pub metrics: Arc<Metrics>,
-    pub limits: Limits,
-    pub public_url: Option<String>,
-    pub trusted: Vec<Network>,
-    pub in_flight: Semaphore,
+    push: PushLine,
+    metrics: Arc<Metrics>,
+    limits: Limits,
+    public_url: Option<String>,
+    trusted: Vec<Network>,
+    in_flight: Semaphore,
+    buffers: Buffers,
     /// Refuse new input: the end of a drain.
     pub closing: AtomicBool,
 }
 
 impl Ingress {
+    /// Fails for a proxy that is no network.
+    pub fn new(
+        config: &model::Ingress,
+        hooks: HashMap<String, Arc<Hook>>,
+        push: PushLine,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, String> {
+        let trusted = config.trusted_proxies.iter().map(|text| Network::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            hooks,
+            push,
+            metrics,
+            limits: config.limits.clone(),
+            public_url: config.public_url.clone(),
+            trusted,
+            in_flight: Semaphore::new(config.limits.in_flight),
+            buffers: Buffers::new(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
     /// Answers one request.
     pub async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
         let (mount, name) = match split(request.uri().path()) {
@@ -54,7 +76,7 @@ impl Ingress {
         };
         let method = request.method().as_str();
         let methods = hook.webhook.methods();
-        if !methods.contains(&method) && !(method == "HEAD" && methods.contains(&"GET")) {
+        if !(methods.contains(&method) || method == "HEAD" && methods.contains(&"GET")) {
             let allow = HeaderValue::from_str(&methods.join(", ")).unwrap_or(HeaderValue::from_static("POST"));
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
             response.headers_mut().insert("allow", allow);
@@ -78,8 +100,13 @@ impl Ingress {
             time: self.body_time(sent_bytes),
         };
         let encoding = parts.headers.get("content-encoding").and_then(|value| value.to_str().ok());
-        match read(body, encoding, limits).await {
+        let mut held = self.buffers.hold();
+        match read(body, encoding, limits, &mut held).await {
             Ok(body) => raw.body = body,
+            Err(BodyFault::NoRoom) => {
+                self.metrics.overload.inc();
+                return respond(hook.not_now(&raw, RETRY_AFTER));
+            }
             Err(BodyFault::TooLarge { limit_bytes }) => return respond(hook.too_large(&raw, limit_bytes)),
             Err(BodyFault::Slow) => return plain(StatusCode::REQUEST_TIMEOUT, "body did not come in time\n"),
             Err(BodyFault::Broken) => return plain(StatusCode::BAD_REQUEST, "body is damaged\n"),

@@ -1,36 +1,53 @@
 //! What state each instance is in, for operators: `/api/status`, a metric, and a `connector.health` event on change.
+//!
+//! An instance has parts (its webhook, its poll, its upkeep, single streams), each with a state of its own; the instance
+//! is as well as its worst part. Events go out one after the other and wait for Kafka where it is away.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connector_sdk::schemas::{Channel, Conversation, Direction, Event, KeyBasis, Kind, Notice, Timestamp};
-use connector_sdk::{Draft, EventKey};
+use connector_sdk::schemas::{Kind, Notice, Timestamp};
+use connector_sdk::text::cut;
+use connector_sdk::{Shape, StreamId};
 use serde::Serialize;
 
+use super::notices::Notices;
 use super::push::PushLine;
-use crate::pipeline::encode;
 use crate::pipeline::instance::Instance;
 
-/// Attempts to publish a health or gap event before it is only logged.
-const PUBLISH_DEADLINE: Duration = Duration::from_secs(30);
+/// Reasons are for people; beyond this they are cut.
+const REASON_MAX_BYTES: usize = 500;
 
-/// State of an instance's intake on this replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// State of an instance's intake on this replica, the worse the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// Owned by another replica, or this one waits for ownership or for Kafka.
+    Standby,
+    /// Runs here, and has not heard of its source yet.
+    Starting,
     /// Takes input.
     Running,
     /// Runs, but something is wrong that may pass.
     Degraded,
     /// Cannot run until somebody acts; tried again slowly.
     Stopped,
-    /// Owned by another replica, or this one waits for ownership.
-    Standby,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Standby => "standby",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Degraded => "degraded",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// One line of `/api/status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InstanceStatus {
     pub connector: String,
     pub state: State,
@@ -39,99 +56,168 @@ pub struct InstanceStatus {
     pub since: Timestamp,
 }
 
+/// A part of an instance that has a state of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Shape(&'static str),
+    Stream(&'static str, StreamId),
+}
+
+struct Board {
+    parts: BTreeMap<Part, Said>,
+    shown: InstanceStatus,
+    /// An event said that it stopped, and none yet that it is well again.
+    told_stopped: bool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Said {
+    state: State,
+    reason: String,
+    action: String,
+}
+
 /// All instances' states.
 #[derive(Clone)]
 pub struct Health {
-    states: Arc<Mutex<BTreeMap<String, InstanceStatus>>>,
-    push: PushLine,
+    boards: Arc<Mutex<BTreeMap<String, Board>>>,
+    notices: Notices,
 }
 
 impl Health {
+    /// On the current runtime.
     pub fn new(push: PushLine) -> Self {
-        Self { states: Arc::default(), push }
+        Self { boards: Arc::default(), notices: Notices::start(push) }
     }
 
     pub fn all(&self) -> BTreeMap<String, InstanceStatus> {
-        self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.boards().iter().map(|(name, board)| (name.clone(), board.shown.clone())).collect()
     }
 
-    /// Notes a state; publishes a health event when it got worse or well again.
-    pub fn set(&self, instance: &Arc<Instance>, state: State, reason: &str, action: &str) {
+    /// Where one part of an instance says how it is.
+    pub fn of(&self, instance: &Arc<Instance>, shape: Shape) -> Reporter {
+        Reporter { health: self.clone(), instance: instance.clone(), shape: shape.as_str() }
+    }
+
+    fn boards(&self) -> MutexGuard<'_, BTreeMap<String, Board>> {
+        self.boards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a part says (or that it is gone), and publishes an event when the instance stops or is well again.
+    fn change(&self, instance: &Arc<Instance>, change: impl FnOnce(&mut BTreeMap<Part, Said>)) {
         let now = crate::clock::now();
-        let previous = {
-            let mut states = self.states.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let status = InstanceStatus {
+        let mut boards = self.boards();
+        let board = boards.entry(instance.name.clone()).or_insert_with(|| Board {
+            parts: BTreeMap::new(),
+            shown: InstanceStatus {
                 connector: instance.connector.to_owned(),
-                state,
-                reason: reason.to_owned(),
-                action: action.to_owned(),
+                state: State::Standby,
+                reason: String::new(),
+                action: String::new(),
                 since: now,
-            };
-            match states.get_mut(&instance.name) {
-                Some(have) if have.state == state && have.reason == reason => return,
-                _ => states.insert(instance.name.clone(), status).map(|status| status.state),
-            }
-        };
+            },
+            told_stopped: false,
+        });
+        change(&mut board.parts);
+        let worst = board.parts.values().max_by_key(|said| said.state).cloned();
+        let Said { state, reason, action } = worst.unwrap_or(Said::new(State::Standby, "", ""));
+        let before = std::mem::replace(&mut board.shown.state, state);
+        let same_reason = board.shown.reason == reason;
+        (board.shown.reason, board.shown.action) = (reason.clone(), action.clone());
+        if before == state && same_reason {
+            return;
+        }
+        if before != state {
+            board.shown.since = now;
+        }
         instance.counters.running(state == State::Running);
-        let was_bad = matches!(previous, Some(State::Degraded | State::Stopped));
-        match state {
-            State::Stopped => tracing::error!(instance = %instance.name, reason, action, "stopped"),
-            State::Degraded => tracing::warn!(instance = %instance.name, reason, action, "degraded"),
-            State::Running if was_bad => tracing::info!(instance = %instance.name, "running again"),
-            _ => {}
+        log(instance, before, state, &reason, &action);
+        let tell = match (state, board.told_stopped) {
+            (State::Stopped, false) => true,
+            // Well again, or no longer this replica's to say.
+            (State::Running | State::Standby, true) => true,
+            _ => false,
+        };
+        if tell {
+            board.told_stopped = state == State::Stopped;
+            let action = (!action.is_empty()).then_some(action);
+            let notice = Notice { state: state.as_str().into(), reason, action, from: None, to: None };
+            // Under the lock, so that events have the order of the changes.
+            self.notices.put(instance.clone(), Kind::ConnectorHealth, notice, now);
         }
-        if state == State::Stopped || (state == State::Running && was_bad) {
-            let name = if state == State::Stopped { "stopped" } else { "running" };
-            let notice = Notice {
-                state: name.into(),
-                reason: reason.into(),
-                action: (!action.is_empty()).then(|| action.to_owned()),
-                from: None,
-                to: None,
-            };
-            self.publish(instance, Kind::ConnectorHealth, notice, now);
-        }
+    }
+}
+
+fn log(instance: &Instance, before: State, state: State, reason: &str, action: &str) {
+    let instance = &instance.name;
+    match state {
+        State::Stopped => tracing::error!(%instance, reason, action, "stopped"),
+        State::Degraded => tracing::warn!(%instance, reason, action, "degraded"),
+        State::Running if before > State::Running => tracing::info!(%instance, "running again"),
+        State::Running => tracing::debug!(%instance, "running"),
+        State::Standby | State::Starting => tracing::debug!(%instance, reason, "{}", state.as_str()),
+    }
+}
+
+impl Said {
+    fn new(state: State, reason: &str, action: &str) -> Self {
+        Self { state, reason: cut(reason, REASON_MAX_BYTES).0.to_owned(), action: action.to_owned() }
+    }
+}
+
+/// Says how one part of an instance is; cheap to clone.
+#[derive(Clone)]
+pub struct Reporter {
+    health: Health,
+    instance: Arc<Instance>,
+    shape: &'static str,
+}
+
+impl Reporter {
+    pub fn set(&self, state: State, reason: &str, action: &str) {
+        let part = Part::Shape(self.shape);
+        self.health.change(&self.instance, |parts| drop(parts.insert(part, Said::new(state, reason, action))));
+    }
+
+    /// It begins to run here; what was said of an attempt before stands until this one has an outcome.
+    pub fn starting(&self) {
+        let part = Part::Shape(self.shape);
+        self.health.change(&self.instance, |parts| match parts.get(&part) {
+            Some(said) if said.state > State::Standby => {}
+            _ => drop(parts.insert(part, Said::new(State::Starting, "", ""))),
+        });
+    }
+
+    /// Something is wrong with one stream, while the others go on; an empty reason: well again.
+    pub fn stream(&self, stream: &StreamId, reason: &str, action: &str) {
+        let part = Part::Stream(self.shape, stream.clone());
+        self.health.change(&self.instance, |parts| {
+            if reason.is_empty() {
+                parts.remove(&part);
+            } else {
+                parts.insert(part, Said::new(State::Degraded, &format!("{stream}: {reason}"), action));
+            }
+        });
+    }
+
+    /// Forgets what was said of single streams: whoever runs next says it anew.
+    pub fn forget_streams(&self) {
+        let own = self.shape;
+        self.health.change(&self.instance, |parts| {
+            parts.retain(|part, _| !matches!(part, Part::Stream(shape, _) if *shape == own));
+        });
     }
 
     /// Reports that an ephemeral source was not watched for a while.
-    pub fn gap(&self, instance: &Arc<Instance>, from: Timestamp, to: Timestamp, reason: &str) {
-        tracing::warn!(instance = %instance.name, %from, %to, reason, "gap: input of this time may be missing");
+    pub fn gap(&self, from: Timestamp, to: Timestamp, reason: &str) {
+        tracing::warn!(instance = %self.instance.name, %from, %to, reason, "gap: input of this time may be missing");
         let notice = Notice {
             state: "gap".into(),
-            reason: reason.into(),
+            reason: cut(reason, REASON_MAX_BYTES).0.to_owned(),
             action: Some("look the time up at the provider; it does not send again".into()),
             from: Some(from),
             to: Some(to),
         };
-        self.publish(instance, Kind::ConnectorGap, notice, to);
-    }
-
-    fn publish(&self, instance: &Arc<Instance>, kind: Kind, notice: Notice, now: Timestamp) {
-        let (push, instance) = (self.push.clone(), instance.clone());
-        tokio::spawn(async move {
-            let mut event = Event::new(kind, Channel::System, instance.connector, instance.name.clone(), now);
-            event.direction = Direction::Internal;
-            event.conversation = Conversation::new(KeyBasis::Account, "health");
-            event.text = Some(notice.reason.clone());
-            let key = EventKey::revised(notice.state.clone(), now.to_string());
-            event.notice = Some(notice);
-            let cx = connector_sdk::stamp::StampContext {
-                tenant: &instance.config.tenant,
-                connector: &instance.name,
-                received_at: now,
-                raw_sha256: "",
-            };
-            let mut event = connector_sdk::stamp::stamp(Draft::new(key, event), &cx);
-            event.provenance.raw_sha256 = None;
-            let publish = async {
-                let record = encode::event(event, &push.line).await.map_err(|fault| fault.to_string())?;
-                push.publisher.publish(vec![record]).await.map_err(|error| error.to_string())
-            };
-            let told =
-                tokio::time::timeout(PUBLISH_DEADLINE, publish).await.unwrap_or_else(|_| Err("Kafka is away".into()));
-            if let Err(reason) = told {
-                tracing::error!(instance = %instance.name, %reason, "health event not published");
-            }
-        });
+        self.health.notices.put(self.instance.clone(), Kind::ConnectorGap, notice, to);
     }
 }

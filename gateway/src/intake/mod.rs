@@ -2,10 +2,17 @@
 //! connector's.
 
 pub mod backoff;
+mod ephemeral;
 pub mod fetch;
 pub mod health;
-pub mod poll;
+mod keep;
+mod keys;
+pub mod lane;
+mod notices;
+mod poll;
+mod position;
 pub mod push;
 pub mod session;
+pub mod settle;
 pub mod sources;
 pub mod webhook;

@@ -4,13 +4,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use connector_sdk::Blob;
 use connector_sdk::schemas::BlobRef;
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as BlobPath;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use crate::config::model::Blobs as BlobsConfig;
+
+/// Blobs of one input that are stored at the same time.
+const PUTS_AT_ONCE: usize = 4;
+/// Below this a look whether a remote store has a blob costs as much as sending it again.
+const REMOTE_LOOK_MIN_BYTES: usize = 256 << 10;
 
 /// The store does not take or give a blob now; the input is not safe.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -71,11 +78,29 @@ impl BlobStore {
         self.local.is_none()
     }
 
-    /// Stores bytes; `Ok` = safe. Writing the same content again is harmless.
+    /// Stores bytes; `Ok` = safe. What is there already is not written again.
     pub async fn put(&self, reference: &BlobRef, bytes: Bytes) -> Result<(), BlobFault> {
         let path = BlobPath::from(reference.path.as_str());
-        self.store.put(&path, PutPayload::from_bytes(bytes)).await.map_err(|error| BlobFault(error.to_string()))?;
+        if !self.has(&path, bytes.len()).await {
+            self.store.put(&path, PutPayload::from_bytes(bytes)).await.map_err(|error| BlobFault(error.to_string()))?;
+        }
+        // Also where it is there already: whoever wrote it may not have come to this yet.
         self.sync(&reference.path).await
+    }
+
+    /// Stores several blobs, a few at a time: the wait for the disk (or the store) is most of the cost.
+    pub async fn put_all(&self, blobs: Vec<Blob>) -> Result<(), BlobFault> {
+        let puts = blobs.into_iter().map(|Blob { reference, bytes }| async move { self.put(&reference, bytes).await });
+        futures::stream::iter(puts).buffer_unordered(PUTS_AT_ONCE).try_collect().await
+    }
+
+    /// Whether the content is there, whole: its address names the bytes, and a file that a crash cut short has another
+    /// size. A wrong `false` costs a write and nothing else.
+    async fn has(&self, path: &BlobPath, size_bytes: usize) -> bool {
+        if self.local.is_none() && size_bytes < REMOTE_LOOK_MIN_BYTES {
+            return false;
+        }
+        self.store.head(path).await.is_ok_and(|meta| meta.size == size_bytes as u64)
     }
 
     /// Moves a finished temporary object to its content address.
@@ -98,16 +123,15 @@ impl BlobStore {
     }
 
     /// The store renames a finished file into place but leaves it to the kernel when it reaches the disk; a reference on
-    /// Kafka must not outlive its bytes in a power cut.
+    /// Kafka must not outlive its bytes in a power cut. Nor must the directories above, which may be new.
     async fn sync(&self, path: &str) -> Result<(), BlobFault> {
-        let Some(root) = &self.local else { return Ok(()) };
+        let Some(root) = self.local.clone() else { return Ok(()) };
         let file = root.join(path);
         let synced = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file)?.sync_all()?;
-            match file.parent() {
-                Some(dir) => std::fs::File::open(dir)?.sync_all(),
-                None => Ok(()),
-            }
+            file.ancestors().take_while(|step| step.starts_with(&root)).try_for_each(|step| {
+                let opened = std::fs::File::open(step)?;
+                opened.sync_all()
+            })
         });
         match synced.await {
             Ok(Ok(())) => Ok(()),
@@ -133,5 +157,45 @@ mod tests {
         assert_eq!(store.get(&reference).await.unwrap(), bytes);
         let on_disk = std::fs::read(dir.path().join("blobs").join(&reference.path)).unwrap();
         assert_eq!(on_disk, b"hello");
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_not_written_again_unless_it_is_cut_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(&BlobsConfig::default(), dir.path()).unwrap();
+        let bytes = Bytes::from_static(b"hello");
+        let reference = blob_ref(&bytes);
+        store.put(&reference, bytes.clone()).await.unwrap();
+        let file = dir.path().join("blobs").join(&reference.path);
+        let written = |file: &Path| {
+            use std::os::unix::fs::MetadataExt;
+            std::fs::metadata(file).unwrap().ino()
+        };
+        let first = written(&file);
+        store.put(&reference, bytes.clone()).await.unwrap();
+        assert_eq!(written(&file), first);
+        std::fs::write(&file, b"he").unwrap();
+        store.put(&reference, bytes.clone()).await.unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn many_are_stored_and_one_that_cannot_be_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(&BlobsConfig::default(), dir.path()).unwrap();
+        let blob = |n: usize| {
+            let bytes = Bytes::from(n.to_string());
+            Blob { reference: blob_ref(&bytes), bytes }
+        };
+        store.put_all((0..20).map(blob).collect()).await.unwrap();
+        for n in 0..20 {
+            assert_eq!(store.get(&blob(n).reference).await.unwrap(), n.to_string());
+        }
+        // A file stands where the directory would have to be.
+        let bad = blob(20);
+        let place = dir.path().join("blobs").join(&bad.reference.path);
+        std::fs::remove_dir_all(place.parent().unwrap()).ok();
+        std::fs::write(place.parent().unwrap(), b"").unwrap();
+        assert!(store.put_all(vec![blob(21), bad, blob(22)]).await.is_err());
     }
 }

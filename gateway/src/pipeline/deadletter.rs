@@ -1,9 +1,12 @@
 //! Dead letters: what could not be understood or delivered, redacted, with its reason.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use connector_sdk::key::{content_key, sha256_hex};
 use connector_sdk::parse::blob_ref;
 use connector_sdk::schemas::{BlobRef, Timestamp};
-use connector_sdk::{RawEvent, Rejected};
+use connector_sdk::text::cut;
+use connector_sdk::{Bytes, RawEvent, Rejected};
 use serde::{Deserialize, Serialize};
 
 use super::blobs::BlobFault;
@@ -11,6 +14,9 @@ use super::encode::{JSON, to_json};
 use super::instance::Instance;
 use super::line::Line;
 use super::record::{Record, TopicRole};
+
+/// `detail` and `position` are for people; beyond this they are cut.
+const TEXT_MAX_BYTES: usize = 2000;
 
 /// The value of a record on `inlet.deadletter`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,43 +50,81 @@ pub async fn record(
     rejected: &Rejected,
     line: &Line,
 ) -> Result<Record, BlobFault> {
-    instance.counters.dead_lettered(rejected.code);
+    let own = part(raw, rejected);
+    let mut letter = letter(&instance.name, instance.connector, &own, rejected);
+    letter.raw = Some(redacted(instance, &own));
+    let value = to_json(&letter);
+    if value.len() <= line.inline_max_bytes {
+        return Ok(written(letter, None));
+    }
+    let whole = to_json(&letter.raw);
+    let reference = blob_ref(&whole);
+    line.enricher.blobs.put(&reference, whole).await?;
+    letter.raw = None;
+    letter.claim_check = Some(reference);
+    Ok(written(letter, Some(line.enricher.blobs.base())))
+}
+
+/// The record without the input's bytes, for when nothing takes them: small, and made without waiting.
+pub fn bare(instance: &Instance, raw: &RawEvent, rejected: &Rejected) -> Record {
+    written(letter(&instance.name, instance.connector, &part(raw, rejected), rejected), None)
+}
+
+/// The record of something that belongs to an instance which is not configured here. `raw` is kept as it is.
+pub fn orphan(instance: &str, raw: RawEvent, rejected: &Rejected) -> Record {
+    let mut letter = letter(instance, "", &raw, rejected);
+    letter.raw = Some(raw);
+    written(letter, None)
+}
+
+/// The rejected item in the place of the whole input.
+fn part(raw: &RawEvent, rejected: &Rejected) -> RawEvent {
     let mut own = raw.clone();
     if let Some(part) = &rejected.raw {
         own.body = part.clone();
     }
-    let raw_sha256 = sha256_hex(&own.body);
-    let redacted = instance.parse.redact(&own);
-    let position = position(raw);
-    let mut letter = DeadLetter {
-        id: content_key(&[instance.name.as_bytes(), rejected.code.as_bytes(), raw_sha256.as_bytes()])[..32].to_owned(),
-        instance: instance.name.clone(),
-        connector: instance.connector.to_owned(),
+    own
+}
+
+fn letter(instance: &str, connector: &str, raw: &RawEvent, rejected: &Rejected) -> DeadLetter {
+    let raw_sha256 = sha256_hex(&raw.body);
+    DeadLetter {
+        id: content_key(&[instance.as_bytes(), rejected.code.as_bytes(), raw_sha256.as_bytes()])[..32].to_owned(),
+        instance: instance.to_owned(),
+        connector: connector.to_owned(),
         reason: rejected.code.to_owned(),
-        detail: rejected.detail.clone(),
-        position,
+        detail: cut(&rejected.detail, TEXT_MAX_BYTES).0.to_owned(),
+        position: position(raw),
         received_at: raw.received_at,
         raw_sha256,
-        raw: Some(redacted),
+        raw: None,
         claim_check: None,
-    };
+    }
+}
+
+/// A connector that panics here must cost the input its bytes at most, never the letter, and never a secret.
+fn redacted(instance: &Instance, raw: &RawEvent) -> RawEvent {
+    catch_unwind(AssertUnwindSafe(|| instance.parse.redact(raw))).unwrap_or_else(|_| {
+        tracing::error!(instance = %instance.name, "the connector panicked in redact; the dead letter goes without bytes");
+        let mut masked = connector_sdk::redact::headers(raw, &[]);
+        masked.uri = raw.path().to_owned();
+        masked.body = Bytes::new();
+        masked
+    })
+}
+
+fn written(letter: DeadLetter, blob_base: Option<&str>) -> Record {
     let mut headers = vec![
         ("content-type", JSON.to_owned()),
-        ("inlet-instance", instance.name.clone()),
-        ("inlet-connector", instance.connector.to_owned()),
-        ("inlet-reason", rejected.code.to_owned()),
+        ("inlet-instance", letter.instance.clone()),
+        ("inlet-connector", letter.connector.clone()),
+        ("inlet-reason", letter.reason.clone()),
     ];
-    let mut value = to_json(&letter);
-    if value.len() > line.inline_max_bytes {
-        let whole = to_json(&letter.raw);
-        let reference = blob_ref(&whole);
-        line.enricher.blobs.put(&reference, whole).await?;
-        letter.raw = None;
-        letter.claim_check = Some(reference);
-        headers.push(("inlet-blob-base", line.enricher.blobs.base().to_owned()));
-        value = to_json(&letter);
+    if let Some(base) = blob_base {
+        headers.push(("inlet-blob-base", base.to_owned()));
     }
-    Ok(Record { topic: TopicRole::DeadLetter, key: letter.id, value, headers })
+    let value = to_json(&letter);
+    Record { topic: TopicRole::DeadLetter, key: letter.id, value, headers }
 }
 
 /// Inlet's own headers of the raw input say where it stood.
@@ -93,5 +137,5 @@ fn position(raw: &RawEvent) -> Option<String> {
             Some(format!("{name} {}", String::from_utf8_lossy(value)))
         })
         .collect();
-    (!parts.is_empty()).then(|| parts.join(", "))
+    (!parts.is_empty()).then(|| cut(&parts.join(", "), TEXT_MAX_BYTES).0.to_owned())
 }

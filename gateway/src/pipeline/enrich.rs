@@ -2,6 +2,7 @@
 
 use connector_sdk::Draft;
 use connector_sdk::schemas::{Direction, Language};
+use whatlang::{Detector, Lang};
 
 pub use super::blobs::BlobFault;
 use super::blobs::BlobStore;
@@ -12,6 +13,9 @@ const LANGUAGE_MIN_CHARS: usize = 24;
 /// What is looked at of a long text.
 const LANGUAGE_MAX_BYTES: usize = 2000;
 
+/// Letters that Bulgarian does not have; plain Russian is taken for it easily.
+const NOT_BULGARIAN: [char; 6] = ['ы', 'э', 'ё', 'Ы', 'Э', 'Ё'];
+
 /// Adds what needs the outside world or configuration. May degrade, never blocks for ever.
 pub struct Enricher {
     pub blobs: BlobStore,
@@ -20,9 +24,7 @@ pub struct Enricher {
 
 impl Enricher {
     pub async fn enrich(&self, instance: &Instance, draft: &mut Draft) -> Result<(), BlobFault> {
-        for blob in std::mem::take(&mut draft.blobs) {
-            self.blobs.put(&blob.reference, blob.bytes).await?;
-        }
+        self.blobs.put_all(std::mem::take(&mut draft.blobs)).await?;
         let event = &mut draft.event;
         instance.route(&event.account, &mut event.routing);
         if self.detect_language && event.direction == Direction::Inbound && event.routing.language.is_none() {
@@ -37,7 +39,14 @@ fn language(text: &str) -> Option<Language> {
     if text.chars().take(LANGUAGE_MIN_CHARS).count() < LANGUAGE_MIN_CHARS {
         return None;
     }
-    let info = whatlang::detect(text)?;
+    let mut info = whatlang::detect(text)?;
+    if info.lang() == Lang::Bul && text.contains(NOT_BULGARIAN) {
+        info = Detector::with_denylist(vec![Lang::Bul]).detect(text)?;
+    }
+    // No language is better than a wrong one.
+    if !info.is_reliable() {
+        return None;
+    }
     Some(Language { code: info.lang().code().to_owned(), confidence: (info.confidence() * 100.0).round() / 100.0 })
 }
 
@@ -48,6 +57,13 @@ mod tests {
     #[test]
     fn short_texts_have_no_language() {
         assert_eq!(language("hi"), None);
-        assert_eq!(language("Где мой заказ? Я жду уже две недели.").unwrap().code, "rus");
+    }
+
+    #[test]
+    fn longer_ones_have() {
+        let russian = "Где мой заказ? Мы ждём уже две недели, на вопросы никто не отвечает, а деньги вы списали сразу.";
+        assert_eq!(language(russian).unwrap().code, "rus");
+        let english = "Where is my order? I have been waiting for two weeks and nobody answers my letters.";
+        assert_eq!(language(english).unwrap().code, "eng");
     }
 }

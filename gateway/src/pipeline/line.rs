@@ -1,10 +1,13 @@
 //! The line from raw input to records, on one screen. Intake (drivers) stands before it, delivery (lanes) behind it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use connector_sdk::key::sha256_hex;
+use connector_sdk::schemas::Event;
 use connector_sdk::stamp::{StampContext, stamp};
-use connector_sdk::{Bytes, Draft, Parsed, RawEvent};
+use connector_sdk::{Draft, Parsed, RawEvent, Rejected};
+use futures::FutureExt;
 
 use super::enrich::{BlobFault, Enricher};
 use super::instance::Instance;
@@ -12,13 +15,22 @@ use super::record::Record;
 use super::{deadletter, encode};
 use crate::delivery::replay::DeadLetterMaker;
 
+/// On a raw input: it is read again after the source lost its position, so it may be a repeat (with the same id). Set by
+/// drivers, and by sessions that find it out themselves.
+pub const RESYNC_HEADER: &str = "inlet-resync";
+
+/// Code of dead letters of which Kafka refused a record for good.
+pub const REFUSED_BY_KAFKA: &str = "refused_by_kafka";
+
 /// What one input became, ready for a lane.
 #[derive(Debug, Default)]
 pub struct Prepared {
     pub records: Vec<Record>,
     pub event_ids: Vec<String>,
-    pub skipped: usize,
-    pub dead_lettered: usize,
+    /// Skipped items, by the provider's names of their types.
+    pub skipped: Vec<String>,
+    /// Rejected items, by code.
+    pub dead_lettered: Vec<&'static str>,
 }
 
 /// Shared by all drivers.
@@ -31,12 +43,23 @@ pub struct Line {
 impl Line {
     /// parse → enrich → stamp → records. Fails only when the blob store does not take a blob now.
     pub async fn prepare(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
+        // Nothing on the line is meant to panic; what does all the same must cost one input, not its driver.
+        match AssertUnwindSafe(self.run(instance, raw)).catch_unwind().await {
+            Ok(done) => done,
+            Err(_) => {
+                let rejected = Rejected::whole("line_panic", "the line panicked; this is a bug");
+                let mut out = Prepared::default();
+                self.reject(instance, raw, &rejected, &mut out).await?;
+                Ok(out)
+            }
+        }
+    }
+
+    async fn run(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
         let parsed = self.parse(instance, raw);
         let raw_sha256 = sha256_hex(&raw.body);
-        let mut out = Prepared { skipped: parsed.skipped.len(), ..Prepared::default() };
-        for skipped in &parsed.skipped {
-            instance.counters.skipped(&skipped.item);
-        }
+        let mut out = Prepared::default();
+        out.skipped.extend(parsed.skipped.into_iter().map(|skipped| skipped.item));
         for order in &parsed.fetches {
             out.records.push(encode::fetch_order(instance, order, raw.received_at));
         }
@@ -46,15 +69,14 @@ impl Line {
             out.records.push(encode::event(event, self).await?);
         }
         for rejected in &parsed.rejected {
-            out.dead_lettered += 1;
-            out.records.push(deadletter::record(instance, raw, rejected, self).await?);
+            self.reject(instance, raw, rejected, &mut out).await?;
         }
         Ok(out)
     }
 
     fn parse(&self, instance: &Instance, raw: &RawEvent) -> Parsed {
         // `parse` is total by law and by test; if it panics or is silent all the same, the input still must not be lost.
-        let guarded = std::panic::AssertUnwindSafe(|| instance.parse.parse(raw));
+        let guarded = AssertUnwindSafe(|| instance.parse.parse(raw));
         match std::panic::catch_unwind(guarded) {
             Ok(parsed) if parsed.is_empty() => Parsed::reject("parser_silent", "the parser gave no outcome at all"),
             Ok(parsed) => parsed,
@@ -68,44 +90,55 @@ impl Line {
         raw: &RawEvent,
         raw_sha256: &str,
         mut draft: Draft,
-    ) -> Result<connector_sdk::schemas::Event, BlobFault> {
+    ) -> Result<Event, BlobFault> {
         self.enricher.enrich(instance, &mut draft).await?;
         let tenant = instance.tenant(&draft.event.account).to_owned();
         let cx = StampContext { tenant: &tenant, connector: &instance.name, received_at: raw.received_at, raw_sha256 };
         let mut event = stamp(draft, &cx);
+        event.provenance.resync |= raw.headers.get(RESYNC_HEADER) == Some("true");
         event.trace = crate::telemetry::traceparent();
         Ok(event)
     }
 
-    /// The dead letter of a whole input that a lane could not deliver.
-    pub async fn dead_letter(
+    async fn reject(
         &self,
         instance: &Instance,
         raw: &RawEvent,
-        code: &'static str,
-        detail: &str,
-    ) -> Result<Record, BlobFault> {
-        deadletter::record(instance, raw, &connector_sdk::Rejected::whole(code, detail), self).await
+        rejected: &Rejected,
+        out: &mut Prepared,
+    ) -> Result<(), BlobFault> {
+        out.records.push(deadletter::record(instance, raw, rejected, self).await?);
+        out.dead_lettered.push(rejected.code);
+        Ok(())
+    }
+
+    /// The dead letter of a whole input of which Kafka refuses a record. Where the store does not take the input's bytes
+    /// the letter goes without them, and says where they still are.
+    pub async fn refused_letter(&self, instance: &Instance, raw: &RawEvent, reason: &str) -> Record {
+        let rejected = Rejected::whole(REFUSED_BY_KAFKA, reason);
+        match deadletter::record(instance, raw, &rejected, self).await {
+            Ok(record) => record,
+            Err(fault) => bare_letter(instance, raw, &format!("{reason}; raw bytes left at the source ({fault})")),
+        }
     }
 }
 
-/// Makes a dead letter when a lane turns out to need one; called on the lane's own thread, where waiting is allowed.
-pub fn dead_letter_later(
-    line: &SharedLine,
-    instance: &Arc<Instance>,
-    raw: RawEvent,
-    code: &'static str,
-) -> DeadLetterMaker {
+/// The smallest letter that there is, for when not even the dead letter with the input's bytes is taken.
+pub fn bare_letter(instance: &Instance, raw: &RawEvent, reason: &str) -> Record {
+    deadletter::bare(instance, raw, &Rejected::whole(REFUSED_BY_KAFKA, reason))
+}
+
+/// Makes the dead letters of inputs that are committed together, when the lane turns out to need them. Blocks its caller
+/// for as long as the blob store takes; may be called from any thread, inside a runtime or not.
+pub fn dead_letters_later(line: &SharedLine, instance: &Arc<Instance>, raws: Vec<RawEvent>) -> DeadLetterMaker {
     let (line, instance, runtime) = (line.clone(), instance.clone(), tokio::runtime::Handle::current());
     Arc::new(move |reason| {
-        let letter = runtime.block_on(line.dead_letter(&instance, &raw, code, reason));
-        let letter = letter.or_else(|fault| {
-            // The store does not take the input's bytes: the letter goes without them, and says where they still are.
-            let bare = RawEvent { body: Bytes::new(), ..raw.clone() };
-            let detail = format!("{reason}; raw bytes left at the source ({fault})");
-            runtime.block_on(line.dead_letter(&instance, &bare, code, &detail))
+        let letter = |raw| line.refused_letter(&instance, raw, reason);
+        let made = std::thread::scope(|scope| {
+            // A thread of its own: inside a runtime nothing may be waited for.
+            scope.spawn(|| raws.iter().map(|raw| runtime.block_on(letter(raw))).collect()).join()
         });
-        letter.into_iter().collect()
+        made.unwrap_or_else(|_| raws.iter().map(|raw| bare_letter(&instance, raw, reason)).collect())
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod counters;
 pub mod logging;
+mod tally;
 
 /// W3C traceparent of the current span, where traces are on.
 pub fn traceparent() -> Option<String> {

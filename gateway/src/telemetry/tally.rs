@@ -1,0 +1,211 @@
+//! The conservation law of one instance's inputs, readable as a whole at any moment.
+//!
+//! `accepted = published + skipped + duplicate + dead_lettered + returned + in flight`. All of it stands behind one lock
+//! for each instance, so that no reader sees an input that has left one column and not yet reached the next.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::counters::{InstanceDetail, InstanceLabels};
+
+/// Names of types that one instance may put into metrics; what comes beyond is counted as [`OTHER_DETAIL`]. A provider
+/// names its types, so their number is not ours to trust.
+const DETAILS_MAX: usize = 64;
+const DETAIL_MAX_BYTES: usize = 64;
+const OTHER_DETAIL: &str = "other";
+
+/// What became of an accepted input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Published {
+        events: usize,
+    },
+    Skipped,
+    Duplicate,
+    DeadLettered,
+    /// Not safe; the sender or source still has it.
+    Returned(Returned),
+}
+
+/// Why an input was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// Not confirmed in time. It may have arrived all the same: its next delivery then is a repeat with the same id.
+    Deadline,
+    /// Kafka does not confirm.
+    Kafka,
+    /// The blob store does not take its bytes.
+    Blobs,
+    /// The replay lane's epoch ended first; the input is read again from the committed position.
+    Epoch,
+    /// Whoever waited for it went away: the caller hung up, or the driver was stopped.
+    Abandoned,
+}
+
+impl Returned {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Kafka => "kafka",
+            Self::Blobs => "blobs",
+            Self::Epoch => "epoch",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// An instance's inputs, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub accepted: u64,
+    pub published: u64,
+    pub skipped: u64,
+    pub duplicate: u64,
+    pub dead_lettered: u64,
+    pub returned: u64,
+}
+
+impl Tally {
+    /// Accepted and not settled yet.
+    pub fn in_flight(&self) -> u64 {
+        self.accepted - self.published - self.skipped - self.duplicate - self.dead_lettered - self.returned
+    }
+
+    /// The columns by their name in metrics.
+    pub(super) fn outcomes(&self) -> [(&'static str, u64); 5] {
+        [
+            ("published", self.published),
+            ("skipped", self.skipped),
+            ("duplicate", self.duplicate),
+            ("dead_lettered", self.dead_lettered),
+            ("returned", self.returned),
+        ]
+    }
+}
+
+/// One instance's counters; clones share them.
+#[derive(Clone)]
+pub struct InstanceCounters(Arc<Shared>);
+
+struct Shared {
+    labels: InstanceLabels,
+    tally: Mutex<Tally>,
+    details: Mutex<BTreeSet<String>>,
+    series: Series,
+}
+
+/// What is counted beside the tally.
+pub(super) struct Series {
+    pub events: Counter,
+    pub running: Gauge,
+    pub latency: Histogram,
+    pub skipped: Family<InstanceDetail, Counter>,
+    pub dead_letters: Family<InstanceDetail, Counter>,
+    pub refused: Family<InstanceDetail, Counter>,
+    pub returned: Family<InstanceDetail, Counter>,
+}
+
+impl InstanceCounters {
+    pub(super) fn new(labels: InstanceLabels, series: Series) -> Self {
+        Self(Arc::new(Shared { labels, tally: Mutex::default(), details: Mutex::default(), series }))
+    }
+
+    pub(super) fn labels(&self) -> &InstanceLabels {
+        &self.0.labels
+    }
+
+    /// An input passed admission. The guard counts it as returned unless it is settled otherwise.
+    pub fn accept(&self) -> InFlight {
+        self.change(|tally| tally.accepted += 1);
+        InFlight { counters: self.clone(), since: Instant::now(), settled: false }
+    }
+
+    /// All columns as of one moment.
+    pub fn tally(&self) -> Tally {
+        *self.0.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An item that was skipped, by the provider's name of its type.
+    pub fn skipped(&self, item: &str) {
+        self.0.series.skipped.get_or_create(&self.bounded(item)).inc();
+    }
+
+    pub fn dead_lettered(&self, code: &'static str) {
+        self.0.series.dead_letters.get_or_create(&self.0.labels.detail(code)).inc();
+    }
+
+    pub fn refused(&self, reason: &'static str) {
+        self.0.series.refused.get_or_create(&self.0.labels.detail(reason)).inc();
+    }
+
+    pub fn running(&self, running: bool) {
+        self.0.series.running.set(running.into());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.0.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn bounded(&self, detail: &str) -> InstanceDetail {
+        let (detail, _) = connector_sdk::text::cut(detail, DETAIL_MAX_BYTES);
+        let mut known = self.0.details.lock().unwrap_or_else(PoisonError::into_inner);
+        let detail = if known.contains(detail) {
+            detail
+        } else if known.len() < DETAILS_MAX {
+            known.insert(detail.to_owned());
+            detail
+        } else {
+            OTHER_DETAIL
+        };
+        self.0.labels.detail(detail)
+    }
+}
+
+/// An accepted input on its way.
+pub struct InFlight {
+    counters: InstanceCounters,
+    since: Instant,
+    settled: bool,
+}
+
+impl InFlight {
+    pub fn settle(mut self, fate: Fate) {
+        self.count(fate);
+    }
+
+    fn count(&mut self, fate: Fate) {
+        self.settled = true;
+        let series = &self.counters.0.series;
+        self.counters.change(|tally| match fate {
+            Fate::Published { .. } => tally.published += 1,
+            Fate::Skipped => tally.skipped += 1,
+            Fate::Duplicate => tally.duplicate += 1,
+            Fate::DeadLettered => tally.dead_lettered += 1,
+            Fate::Returned(_) => tally.returned += 1,
+        });
+        match fate {
+            Fate::Published { events } => {
+                series.events.inc_by(events as u64);
+            }
+            Fate::Returned(why) => {
+                series.returned.get_or_create(&self.counters.labels().detail(why.as_str())).inc();
+            }
+            Fate::Skipped | Fate::Duplicate | Fate::DeadLettered => {}
+        }
+        series.latency.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.count(Fate::Returned(Returned::Abandoned));
+        }
+    }
+}
