@@ -50,9 +50,9 @@ impl Account {
         client.ask_capabilities().await?;
         if client.has("ID") {
             // NetEase opens no folder for clients that do not say who they are; nobody minds an error.
-            match client.run("ID (\"name\" \"inlet\")", |_| {}).await {
-                Err(fault @ (Fault::Lost(_) | Fault::Silent(_) | Fault::Garbled)) => return Err(fault),
-                _ => {}
+            let told = client.run("ID (\"name\" \"inlet\")", |_| {}).await;
+            if let Err(fault @ (Fault::Lost(_) | Fault::Silent(_) | Fault::Garbled)) = told {
+                return Err(fault);
             }
         }
         Ok(client)

@@ -182,17 +182,17 @@ enum Below<'a> {
 /// What stands below the first `>` block of the history.
 fn below_quotation<'a>(tail: &'a [&'a str]) -> Below<'a> {
     let quoted = |line: &&str| line.trim_start().starts_with('>');
-    let Some(first) = tail.iter().position(|line| quoted(&line)) else { return Below::Nothing };
+    let Some(first) = tail.iter().position(quoted) else { return Below::Nothing };
     // Only an attribution may stand above the block; else the `>` lines are part of the quoted mail.
     if first > MAX_ATTRIBUTION_LINES + 1 {
         return Below::Nothing;
     }
-    let end = tail[first..].iter().position(|line| !quoted(&line) && !line.trim().is_empty());
+    let end = tail[first..].iter().position(|line| !quoted(line) && !line.trim().is_empty());
     match end {
         None => Below::Nothing,
         Some(end) => {
             let answer = &tail[first + end..];
-            if answer.iter().any(|line| quoted(&line)) { Below::Interleaved } else { Below::Answer(answer) }
+            if answer.iter().any(quoted) { Below::Interleaved } else { Below::Answer(answer) }
         }
     }
 }

@@ -94,8 +94,7 @@ pub fn base64(bytes: &[u8]) -> (Vec<u8>, bool) {
 /// Quoted-printable; a sequence that is none stays as it is.
 pub fn quoted_printable(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
-    let mut lines = bytes.split_inclusive(|b| *b == b'\n').peekable();
-    while let Some(line) = lines.next() {
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
         let body = line.trim_ascii_end();
         let soft = body.ends_with(b"=");
         let body = if soft { &body[..body.len() - 1] } else { body };
