@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use connector_sdk::{Bytes, HttpFault, HttpRequest, HttpResponse, IntakeError, Io, Timestamp};
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use url::form_urlencoded;
 
 use crate::Options;
@@ -133,13 +133,22 @@ impl Api<'_> {
 
 /// The id of a notification's JSON, as text, whether the server wrote text or a number.
 fn notification_id(json: &[u8]) -> Option<String> {
-    let doc = connector_sdk::json::parse(json).ok()?;
-    connector_sdk::json::id(&doc.value, "/id")
+    #[derive(serde::Deserialize)]
+    struct OnlyId {
+        id: Value,
+    }
+    match serde_json::from_slice::<OnlyId>(json).ok()?.id {
+        Value::String(text) if !text.is_empty() => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 fn decode<T: DeserializeOwned>(what: &str, response: &HttpResponse) -> Result<T, IntakeError> {
+    // One broken character must not stop the stream: it is replaced.
+    let text = String::from_utf8_lossy(&response.body);
     // A maintenance page or a captive portal answers 200 as well: worth another try, not a broken instance.
-    serde_json::from_slice(&response.body)
+    serde_json::from_str(&text)
         .map_err(|e| IntakeError::retry(format!("{what}: the answer is not the JSON that was expected ({e})")))
 }
 

@@ -176,6 +176,23 @@ async fn an_item_without_an_id_is_handed_on_once_and_stops_nothing() {
 }
 
 #[tokio::test]
+async fn a_broken_character_costs_a_character() {
+    let server = Server::new(Habit::MinId, 40);
+    server.mention_range(1..=1);
+    let mut poll = poller(&[]);
+    let cursor = begin(&server, &mut *poll, NOTIFICATIONS, Start::Beginning).await;
+    ask(&server, &mut *poll, NOTIFICATIONS, &cursor).await.unwrap();
+    for broken in [&b"\xff"[..], b"\\ud83d"] {
+        let whole = server.page_bytes();
+        let at = whole.windows(5).position(|five| five == b"hello").unwrap();
+        server.fail_next(200, &[], [&whole[..at], broken, &whole[at..]].concat());
+        let page = ask(&server, &mut *poll, NOTIFICATIONS, &cursor).await.unwrap();
+        let parsed = server::build(&[]).parse.parse(&page.items[0].raw);
+        assert_eq!(parsed.events[0].event.text.as_deref(), Some("\u{fffd}hello"));
+    }
+}
+
+#[tokio::test]
 async fn what_the_server_answers_is_an_order() {
     let server = Server::new(Habit::MinId, 40);
     let mut poll = poller(&[]);

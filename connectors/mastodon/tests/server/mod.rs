@@ -12,7 +12,7 @@ use connector_sdk::{
 use serde_json::{Map, Value, json};
 
 pub const BASE: &str = "https://mastodon.example";
-const MENTION: &[u8] = include_bytes!("../../fixtures/mention_public/input.json");
+const MENTION: &[u8] = include_bytes!("../../fixtures/mention_sparse/input.json");
 /// Of notification 0; each later one is a minute younger.
 const FIRST_SECONDS: i64 = 1_777_629_600;
 
@@ -116,8 +116,8 @@ impl Server {
     }
 
     /// The answer to the next request.
-    pub fn fail_next(&self, status: u16, headers: &[(&str, &str)], body: &str) {
-        let mut response = HttpResponse { status, headers: Headers::default(), body: body.to_owned().into() };
+    pub fn fail_next(&self, status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) {
+        let mut response = HttpResponse { status, headers: Headers::default(), body: body.as_ref().to_vec().into() };
         for (name, value) in headers {
             response.headers.push(name, (*value).to_owned());
         }
@@ -138,6 +138,12 @@ impl Server {
 
     pub fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
+    }
+
+    /// All notifications as one answer.
+    pub fn page_bytes(&self) -> Vec<u8> {
+        let state = self.state.lock().unwrap();
+        serde_json::to_vec(&state.notifications.values().collect::<Vec<_>>()).unwrap()
     }
 
     /// How often a path was asked for.
