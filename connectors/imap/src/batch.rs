@@ -32,6 +32,15 @@ pub struct Limits {
     pub careful: bool,
 }
 
+/// What came of one batch.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Mails that are gone meanwhile are left out.
+    pub mails: Vec<Fetched>,
+    /// The last UID that was asked for, gone or not.
+    pub last_uid: u32,
+}
+
 /// Fetches the mails of one stretch of UIDs, in order.
 pub struct Fetcher<'c> {
     client: &'c mut Client,
@@ -70,8 +79,8 @@ impl<'c> Fetcher<'c> {
         Some((*batch.uids.first()?, *batch.uids.last()?))
     }
 
-    /// The mails of the next batch; mails that are gone meanwhile are left out. `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<Fetched>>, Fault> {
+    /// The next batch; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Fetch>, Fault> {
         let depth = if self.limits.careful { 1 } else { DEPTH };
         while self.under_way.len() < depth {
             let Some(batch) = self.waiting.pop_front() else { break };
@@ -91,7 +100,7 @@ impl<'c> Fetcher<'c> {
             };
             mails.extend(mail);
         }
-        Ok(Some(mails))
+        Ok(batch.uids.last().map(|last| Fetch { mails, last_uid: *last }))
     }
 
     async fn ask(&mut self, batch: &Batch) -> Result<String, Fault> {

@@ -222,7 +222,11 @@ impl<'a> Follower<'a> {
             let next = fetcher.next_uids();
             match fetcher.next().await {
                 Ok(None) => return Ok(()),
-                Ok(Some(mails)) => self.hand_on(mails).await?,
+                Ok(Some(fetch)) => {
+                    self.hand_on(fetch.mails).await?;
+                    // Past what is listed but gone too; else the same search would find it for ever.
+                    self.position = self.position.map(|position| position.after(position.uid.max(fetch.last_uid)));
+                }
                 Err(fault) => return self.blame(next.unwrap_or((uids[0], uids[0])), fault).await,
             }
         }
