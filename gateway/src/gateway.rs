@@ -74,7 +74,7 @@ impl Gateway {
         let publisher =
             Arc::new(KafkaPublisher::start(&settings, config.ingress.limits.deadline.0).map_err(|e| e.to_string())?);
         let line = Arc::new(Line {
-            enricher: Enricher { blobs: blobs.clone(), detect_language: true },
+            enricher: Enricher { blobs: blobs.clone(), detect_language: config.detect_language },
             inline_max_bytes: config.inline_max.0,
         });
         let push = PushLine { line, publisher: publisher.clone() };
