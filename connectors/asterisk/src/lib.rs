@@ -28,7 +28,7 @@ use connector_sdk::{
     Assets, BuildContext, ConfigError, Connector, ConnectorKind, Intake, Secret, Shape, SourceClass, assets,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The Asterisk connector.
 pub struct Asterisk;
@@ -44,7 +44,7 @@ const SETTLE_MAX_SECONDS: u64 = 300;
 const CALL_MAX_HOURS: u64 = 7 * 24;
 
 /// How the user proves who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
     /// MD5 challenge: the secret does not cross the network.
@@ -62,7 +62,7 @@ pub struct Config {
     /// Port of the manager interface; 5039 with TLS, 5038 without, unless set.
     #[serde(default)]
     pub port: Option<u16>,
-    /// `tls`, or `plain` for loopback and trusted networks.
+    /// `tls` (the default), or `plain` for loopback and trusted networks.
     #[serde(default = "security")]
     pub security: Security,
     /// PEM file with the certificates to trust instead of the system's.
@@ -72,7 +72,7 @@ pub struct Config {
     pub username: String,
     /// Its secret.
     pub secret: Secret,
-    /// `md5` or `plain`.
+    /// How the user proves who it is: by an MD5 challenge, or with the secret as it is.
     #[serde(default = "auth")]
     pub auth: Auth,
     /// Name of the PBX in events (`account`); the host unless set. Keep it when the host changes, so that ids stay the same.
