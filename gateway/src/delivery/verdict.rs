@@ -40,6 +40,11 @@ pub(super) fn explain(error: &KafkaError, topic: &str) -> String {
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
             format!("no right to write to topic {topic}; `inlet topics print` lists the ACLs")
         }
+        Some(
+            code @ (RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed),
+        ) => format!("{code}; `inlet topics print` lists the ACLs"),
         Some(RDKafkaErrorCode::MessageTimedOut) => "not confirmed in time".to_owned(),
         Some(RDKafkaErrorCode::QueueFull) => "too much is waiting for Kafka already".to_owned(),
         Some(RDKafkaErrorCode::NotEnoughReplicas | RDKafkaErrorCode::NotEnoughReplicasAfterAppend) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use inlet::delivery::push::{DEFAULT_DEADLINE, KafkaPublisher};
 use inlet::delivery::{LinkState, PublishError, Publisher};
 use inlet_tests::consume::Committed;
@@ -121,12 +121,24 @@ fn what_a_topic_does_not_take_is_refused() -> Result<()> {
     let name = settings.topics.events.name.clone();
     let create = ["--create", "--topic", &name, "--partitions", "1", "--config", "max.message.bytes=50000"];
     kafka.tool("org.apache.kafka.tools.TopicCommand", &create)?;
-    let publisher = KafkaPublisher::start(&settings, DEFAULT_DEADLINE)?;
+    let publisher = Arc::new(KafkaPublisher::start(&settings, DEFAULT_DEADLINE)?);
     runtime::block_on(async {
         publisher.publish(vec![event("a", 0, 10)]).await?;
-        let error = publisher.publish(vec![event("a", 1, 200_000)]).await.err().context("the broker took it")?;
-        ensure!(matches!(&error, PublishError::Refused { index: 0, reason } if reason.contains(&name)), "{error}");
-        publisher.publish(vec![event("a", 2, 10)]).await?;
+        // All at once: the one that is too large shares its request with others.
+        let sizes = |n: u64| if n == 50 { 200_000 } else { 10 };
+        let call = |n| {
+            let publisher = publisher.clone();
+            runtime::spawn(async move { publisher.publish(vec![event("a", n, sizes(n))]).await })
+        };
+        for (n, told) in (0..100).map(call).collect::<Vec<_>>().into_iter().enumerate() {
+            match told.await? {
+                Ok(()) => ensure!(n != 50, "the broker took it"),
+                Err(PublishError::Refused { index: 0, reason }) if n == 50 => {
+                    ensure!(reason.contains(&name), "{reason}")
+                }
+                Err(error) => bail!("record {n}: {error}"),
+            }
+        }
         Ok(())
     })
 }

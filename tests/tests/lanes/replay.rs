@@ -259,6 +259,31 @@ fn brokers_may_be_restarted_and_killed_under_load() -> Result<()> {
 }
 
 #[test]
+fn replicated_brokers_may_die_in_turn_under_load() -> Result<()> {
+    const STEP: u64 = 1_000;
+    let mut kafka = Kafka::three()?;
+    let mut settings = settings(&kafka, "turns", 4);
+    settings.topics.set_replication(3);
+    create_topics(&settings)?;
+    let names = names(8);
+    let plan = Plan::new(0, SMALL);
+    let member = Member::start(&settings, &names, &plan)?;
+    let more = |what: &str| {
+        let before = plan.settled();
+        plan.limit.fetch_add(STEP, Ordering::SeqCst);
+        wait::until_true(LIMIT, what, || plan.settled() >= before + 2_000)
+    };
+    for broker in 0..3 {
+        more("load")?;
+        kafka.kill(broker);
+        more("load on the other two brokers")?;
+        kafka.start(broker)?;
+    }
+    judge(&settings, &names, 6 * STEP, &[])?;
+    member.stop()
+}
+
+#[test]
 fn nothing_is_settled_while_the_broker_is_silent() -> Result<()> {
     let kafka = Kafka::one()?;
     let settings = settings(&kafka, "silent", 1);

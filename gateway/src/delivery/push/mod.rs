@@ -10,7 +10,7 @@ mod context;
 mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -49,6 +49,8 @@ pub struct KafkaPublisher {
     figures: Arc<PushFigures>,
     broken: Arc<AtomicBool>,
     producer: ArcSwap<PushProducer>,
+    /// Made when Kafka refuses a request for the first time.
+    alone: OnceLock<PushProducer>,
     replaced: Mutex<Instant>,
 }
 
@@ -66,6 +68,7 @@ impl KafkaPublisher {
             figures,
             broken,
             producer: ArcSwap::from_pointee(producer),
+            alone: OnceLock::new(),
             replaced: Mutex::new(Instant::now()),
         })
     }
@@ -97,6 +100,43 @@ impl KafkaPublisher {
         true
     }
 
+    /// One record a request, one request at a time: a request that Kafka refuses takes its innocent records with it, and
+    /// only alone it shows which one is to blame. Records of the same call that were taken before are repeated.
+    async fn publish_alone(&self, records: &[Record]) -> Result<(), PublishError> {
+        let producer = match self.alone.get() {
+            Some(producer) => producer,
+            None => {
+                let mut config = self.config.clone();
+                config.set("batch.num.messages", "1").set("linger.ms", "0");
+                let made = make(&config, &self.link, &self.figures, &Arc::default());
+                let producer = made.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+                self.alone.get_or_init(|| producer)
+            }
+        };
+        for (index, record) in records.iter().enumerate() {
+            let batch = Batch::of(1);
+            self.send(producer, &batch, index, record).unwrap_or_else(|failure| batch.settle(1, Some(failure)));
+            batch.settled().await?;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        producer: &PushProducer,
+        batch: &Arc<Batch>,
+        index: usize,
+        record: &Record,
+    ) -> Result<(), PublishError> {
+        let topic = &self.topics.get(record.topic).name;
+        let report = Box::new(Report { batch: batch.clone(), index });
+        let message = BaseRecord::with_opaque_to(topic, report)
+            .key(record.key.as_bytes())
+            .payload(record.value.as_ref())
+            .headers(headers(record));
+        producer.send(message).map_err(|(error, _)| self.figures.count(&error, index, topic))
+    }
+
     /// Puts all records into the queue, or says which one is too large before any is sent.
     fn enqueue(&self, records: &[Record]) -> Result<Arc<Batch>, PublishError> {
         if let Some(index) = records.iter().position(|r| r.wire_bytes() > self.max_record_bytes) {
@@ -110,15 +150,8 @@ impl KafkaPublisher {
         let producer = self.producer.load();
         let batch = Batch::of(records.len());
         for (index, record) in records.iter().enumerate() {
-            let topic = &self.topics.get(record.topic).name;
-            let report = Box::new(Report { batch: batch.clone(), index });
-            let message = BaseRecord::with_opaque_to(topic, report)
-                .key(record.key.as_bytes())
-                .payload(record.value.as_ref())
-                .headers(headers(record));
-            if let Err((error, _)) = producer.send(message) {
+            if let Err(failure) = self.send(&producer, &batch, index, record) {
                 // The rest is not sent: its order would be lost. What went before is waited for.
-                let failure = self.figures.count(&error, index, topic);
                 batch.settle(records.len() - index, Some(failure));
                 break;
             }
@@ -152,7 +185,10 @@ impl KafkaPublisher {
 #[async_trait]
 impl Publisher for KafkaPublisher {
     async fn publish(&self, records: Vec<Record>) -> Result<(), PublishError> {
-        self.enqueue(&records)?.settled().await
+        match self.enqueue(&records)?.settled().await {
+            Err(PublishError::Refused { .. }) => self.publish_alone(&records).await,
+            settled => settled,
+        }
     }
 }
 

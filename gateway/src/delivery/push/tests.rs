@@ -66,9 +66,18 @@ async fn a_record_that_is_too_large_stops_the_call_before_anything_is_sent() {
 async fn what_the_broker_refuses_for_good_is_refused() {
     let (mock, publisher) = cluster();
     publisher.publish(vec![record(1)]).await.expect("confirmed");
-    mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD]);
+    // Once in company, once alone.
+    mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 2]);
     let error = publisher.publish(vec![record(1)]).await.unwrap_err();
     assert!(matches!(error, PublishError::Refused { index: 0, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn who_was_refused_for_the_company_is_taken_alone() {
+    let (mock, publisher) = cluster();
+    publisher.publish(vec![record(1)]).await.expect("confirmed");
+    mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+    publisher.publish(vec![record(1), record(2)]).await.expect("each is taken alone");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use super::owned::Owned;
 use super::partition::shard_of;
 use super::shard::Shared;
 use crate::delivery::link::{lock, log};
+use crate::delivery::verdict;
 
 /// One poll of the group; what else the thread looks after waits at most this long.
 const POLL_SLICE: Duration = Duration::from_millis(100);
@@ -84,15 +85,15 @@ impl Group {
         let rebalancer = Rebalancer { owned, shared: self.shared.clone() };
         let consumer: Member = config.create_with_context(rebalancer).map_err(|e| e.to_string())?;
         self.place(&consumer);
-        let topic = &self.shared.settings.topics.cursors.name;
-        consumer.subscribe(&[topic]).map_err(|e| e.to_string())?;
+        let topic = self.shared.settings.topics.cursors.name.clone();
+        consumer.subscribe(&[&topic]).map_err(|e| e.to_string())?;
         let mut idle = Instant::now();
         // Dropping the consumer leaves the group; its last rebalance gives the shards up.
         while !self.stop.is_cancelled() {
             match consumer.poll(POLL_SLICE) {
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => return Err(code.to_string()),
                 Some(Err(error)) if is_silent(&error) => {}
-                Some(Err(error)) => self.shared.board.group_error(error.to_string()),
+                Some(Err(error)) => self.shared.board.group_error(verdict::explain(&error, &topic)),
                 Some(Ok(_)) | None => {}
             }
             if self.instances.has_changed().unwrap_or(false) {

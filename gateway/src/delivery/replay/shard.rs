@@ -84,8 +84,7 @@ impl Lane {
 
     /// From fencing the owner before to the first error. The producer and all that was in flight end with it.
     fn epoch(&self) -> End {
-        let opened = Transactions::open(&self.shared.settings, self.shard, &self.control)
-            .and_then(|transactions| Ok((transactions, self.read().map_err(|e| e.to_string())?)));
+        let opened = self.open().and_then(|transactions| Ok((transactions, self.read().map_err(|e| e.to_string())?)));
         let (transactions, cursors) = match opened {
             Ok(opened) => opened,
             Err(reason) => return End::Failed(false, reason),
@@ -105,6 +104,11 @@ impl Lane {
         let end = running.serve();
         running.end();
         end
+    }
+
+    fn open(&self) -> Result<Transactions<'_>, String> {
+        let waiting = |reason| self.shared.board.shard_waits(self.shard, reason);
+        Transactions::open(&self.shared.settings, self.shard, &self.control, waiting)
     }
 
     fn read(&self) -> Result<HashMap<CursorKey, Cursor>, CursorsError> {
@@ -258,7 +262,7 @@ impl Running<'_> {
         if !self.lane.control.is_running() {
             return Err("the shard was taken away".to_owned());
         }
-        let transactions = Transactions::open(&self.lane.shared.settings, self.lane.shard, &self.lane.control)?;
+        let transactions = self.lane.open()?;
         let stored = self.lane.read().map_err(|e| e.to_string())?;
         if stored != self.cursors {
             return Err("another owner has committed in between".to_owned());

@@ -117,8 +117,18 @@ impl Board {
         self.change(shard, |status| status.state = state);
     }
 
+    /// Why an epoch ended; logged when it is a new reason.
     pub fn shard_error(&self, shard: i32, reason: String) {
-        tracing::warn!(shard, %reason, "replay lane: the epoch has ended");
+        self.change(shard, |status| {
+            if status.last_error.as_ref().is_none_or(|known| known.reason != reason) {
+                tracing::warn!(shard, %reason, "replay lane: the epoch has ended");
+            }
+            status.last_error = Some(LastError::now(reason));
+        });
+    }
+
+    /// Why a shard is still being opened; an outage is told once, by the link, and not by every shard.
+    pub fn shard_waits(&self, shard: i32, reason: String) {
         self.change(shard, |status| status.last_error = Some(LastError::now(reason)));
     }
 }

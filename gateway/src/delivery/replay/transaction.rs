@@ -85,8 +85,13 @@ impl ProducerContext for Reports {
 
 impl<'a> Transactions<'a> {
     /// Makes the producer and fences whoever had the shard before; what that one left open is aborted. Waits for Kafka
-    /// until the control stops it.
-    pub fn open(settings: &'a KafkaSettings, shard: i32, control: &'a Control) -> Result<Self, String> {
+    /// until the control stops it; `waiting` is told why.
+    pub fn open(
+        settings: &'a KafkaSettings,
+        shard: i32,
+        control: &'a Control,
+        waiting: impl Fn(String),
+    ) -> Result<Self, String> {
         let config = settings.shard(shard).map_err(|e| e.to_string())?;
         let reports = Reports(Mutex::default());
         let producer: BaseProducer<Reports> = config.create_with_context(reports).map_err(|e| e.to_string())?;
@@ -95,12 +100,15 @@ impl<'a> Transactions<'a> {
             let init = || this.producer.init_transactions(CALL_SLICE);
             match control.calls.during("init_transactions", init) {
                 Ok(()) => return Ok(this),
-                Err(error) if !control.is_running() => return Err(error.to_string()),
-                Err(error) if is_retriable(&error) => {
+                Err(error) if control.is_running() && is_retriable(&error) => {
                     tracing::debug!(shard, %error, "replay lane: init_transactions is called again");
+                    waiting(format!("init_transactions: {error}"));
                     this.producer.poll(Duration::ZERO);
                 }
-                Err(error) => return Err(format!("init_transactions: {error}")),
+                Err(error) => {
+                    let reason = verdict::explain(&error, &settings.topics.cursors.name);
+                    return Err(format!("init_transactions: {reason}"));
+                }
             }
         }
     }
