@@ -122,3 +122,17 @@ fn every_cut_of_a_mail_has_an_outcome() {
         outcome(&mail[..end]);
     }
 }
+
+#[test]
+fn a_large_attachment_arrives_whole() {
+    const LINES: usize = 900_000;
+    let line = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n";
+    let mail = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nsee file\r\n--b\r\n\
+         Content-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\n{}--b--\r\n",
+        line.repeat(LINES)
+    );
+    let draft = &outcome(mail).events[0];
+    assert_eq!(draft.event.text.as_deref(), Some("see file"));
+    assert_eq!(draft.blobs[0].bytes.len(), LINES * 57);
+}
