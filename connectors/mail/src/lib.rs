@@ -8,6 +8,9 @@
 //! * A mail's id is a content key over the author's part ([`id`]), so that one mail keeps its id over every way.
 //! * Decoding never fails: wrong labels, damaged encodings and broken structures give text that is lossy at worst, and
 //!   the event says so.
+//! * mail-parser finds where the parts are; headers, file names, dates, transfer encodings and charsets are read here from
+//!   the bytes, because what senders write is often not what the standards say (words cut within characters, wrong labels,
+//!   missing semicolons), and the event has to tell text that was lost from text that was not.
 //! * Nothing is judged: bounces, automatic mail, spam and authentication results are marked, never dropped.
 
 pub mod address;
