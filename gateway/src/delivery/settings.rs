@@ -225,7 +225,7 @@ impl KafkaSettings {
         config.set("enable.auto.commit", "false");
         config.set("isolation.level", "read_committed");
         config.set("enable.partition.eof", "true");
-        config.set("auto.offset.reset", "error");
+        config.set("auto.offset.reset", "earliest");
         config.set("fetch.wait.max.ms", "20");
         self.overridden(config)
     }

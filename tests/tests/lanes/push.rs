@@ -74,7 +74,7 @@ fn confirmed_records_survive_broker_restarts_in_order() -> Result<()> {
     more(500)?;
     ensure!(publisher.link().is_up());
     stop.store(true, Ordering::SeqCst);
-    let counts: Vec<u64> = talks.into_iter().map(|talk| runtime::block_on(talk)).collect::<Result<_, _>>()?;
+    let counts: Vec<u64> = talks.into_iter().map(runtime::block_on).collect::<Result<_, _>>()?;
 
     let total = usize::try_from(counts.iter().sum::<u64>())?;
     let mut reader = Committed::open(&kafka.bootstrap(), &settings.topics.events.name, LIMIT)?;

@@ -19,6 +19,8 @@ pub mod partition;
 mod shard;
 mod slot;
 mod status;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::collections::HashMap;
