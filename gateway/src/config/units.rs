@@ -36,8 +36,11 @@ impl<'de> Deserialize<'de> for Span {
 impl Serialize for Span {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let millis = self.0.as_millis() as u64;
-        let (unit, factor) =
-            SPANS.iter().rev().find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor)).unwrap_or(&SPANS[0]);
+        let (unit, factor) = SPANS
+            .iter()
+            .rev()
+            .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
+            .unwrap_or(&SPANS[0]);
         s.serialize_str(&format!("{}{unit}", millis / factor))
     }
 }
@@ -63,8 +66,11 @@ impl<'de> Deserialize<'de> for Size {
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let bytes = self.0 as u64;
-        let found =
-            SIZES.iter().filter(|(unit, _)| !unit.is_empty()).rev().find(|(_, f)| bytes >= *f && bytes.is_multiple_of(*f));
+        let found = SIZES
+            .iter()
+            .filter(|(unit, _)| !unit.is_empty())
+            .rev()
+            .find(|(_, f)| bytes >= *f && bytes.is_multiple_of(*f));
         match found {
             Some((unit, factor)) => s.serialize_str(&format!("{}{unit}", bytes / factor)),
             None => s.serialize_u64(bytes),
