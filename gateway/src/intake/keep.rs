@@ -22,6 +22,8 @@ use crate::delivery::replay::Ownership;
 
 /// Pause before a source is run again: from, to.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// Pause after the end of an epoch, lest a Kafka that comes and goes makes us ask the source without end.
+const EPOCH_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// A source that ran for so long is well: its next pause is the shortest again.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 /// What a connection may take to end by itself at a stop; the rest of the time is for what it submitted.
@@ -62,6 +64,7 @@ impl Keeper<'_> {
             () = self.stop.please.cancelled() => return,
         };
         let mut backoff = Backoff::new(PAUSE.0, PAUSE.1, &source.instance.name);
+        let mut epochs = Backoff::new(EPOCH_PAUSE.0, EPOCH_PAUSE.1, &source.instance.name);
         let mut memory = Memory::default();
         while !self.stop.please.is_cancelled() {
             let began = Instant::now();
@@ -73,9 +76,10 @@ impl Keeper<'_> {
             }
             if began.elapsed() > WELL_AFTER {
                 backoff.reset();
+                epochs.reset();
             }
             let pause = match ended {
-                Ok(Ok(Ended::Epoch)) => continue,
+                Ok(Ok(Ended::Epoch)) => epochs.next(None),
                 Ok(Ok(Ended::Closed | Ended::Stopped)) => backoff.next(None),
                 Ok(Err(error)) => self.failed(error, &mut backoff),
                 Err(_) => {

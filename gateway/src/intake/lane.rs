@@ -94,7 +94,7 @@ impl Lane {
     /// Commits a position without input; returns when it is safe.
     pub async fn store(&self, stream: &StreamId, cursor: Cursor) -> Result<(), LaneFault> {
         let (tell, told) = oneshot::channel();
-        self.send(stream, Some(cursor), Vec::new(), Vec::new(), tell).await?;
+        self.send(stream, Some(cursor), Vec::new(), tell).await?;
         told.await.map(drop).map_err(|_| LaneFault::Ended)
     }
 
@@ -108,20 +108,20 @@ impl Lane {
         tell: oneshot::Sender<Outcome>,
     ) -> Result<(), LaneFault> {
         let mut half_way = HalfWay { lane: self, reason: Some("an input was given up half-way".to_owned()) };
-        let mut inputs: Vec<_> =
-            raws.iter().map(|_| (Prepared::default(), self.0.instance.counters.accept())).collect();
-        for (raw, (prepared, _)) in raws.iter().zip(&mut inputs) {
-            match self.0.line.prepare(&self.0.instance, raw).await {
-                Ok(done) => *prepared = done,
+        let accept = |raw| Entry { raw, prepared: Prepared::default(), in_flight: self.0.instance.counters.accept() };
+        let mut inputs: Vec<_> = raws.into_iter().map(accept).collect();
+        for input in &mut inputs {
+            match self.0.line.prepare(&self.0.instance, &input.raw).await {
+                Ok(done) => input.prepared = done,
                 Err(fault) => {
                     half_way.reason = Some(fault.to_string());
-                    give_back(inputs, Returned::Blobs);
+                    inputs.into_iter().for_each(|input| input.in_flight.settle(Fate::Returned(Returned::Blobs)));
                     drop(half_way);
                     return Err(self.fault());
                 }
             }
         }
-        self.send(stream, cursor_after, raws, inputs, tell).await?;
+        self.send(stream, cursor_after, inputs, tell).await?;
         half_way.reason = None;
         Ok(())
     }
@@ -130,12 +130,19 @@ impl Lane {
         &self,
         stream: &StreamId,
         cursor_after: Option<Cursor>,
-        raws: Vec<RawEvent>,
-        mut inputs: Vec<(Prepared, InFlight)>,
+        inputs: Vec<Entry>,
         tell: oneshot::Sender<Outcome>,
     ) -> Result<(), LaneFault> {
         let Inner { instance, line, epoch, closed, .. } = &*self.0;
-        let records = inputs.iter_mut().flat_map(|(prepared, _)| std::mem::take(&mut prepared.records)).collect();
+        let (mut records, mut raws, mut queued) = (Vec::new(), Vec::new(), Vec::new());
+        for Entry { raw, mut prepared, in_flight } in inputs {
+            let sends = !prepared.records.is_empty();
+            records.append(&mut prepared.records);
+            if sends {
+                raws.push(raw);
+            }
+            queued.push(Queued { sends, prepared, in_flight });
+        }
         let (settled, outcome) = oneshot::channel();
         let input = Input {
             key: self.key(stream),
@@ -149,20 +156,20 @@ impl Lane {
             biased;
             () = closed.cancelled() => return Err(self.fault()),
             () = epoch.ended.cancelled() => {
-                give_back(inputs, Returned::Epoch);
+                give_back(queued, Returned::Epoch);
                 return Err(LaneFault::Ended);
             }
             place = epoch.lane.reserve() => match place {
                 Ok(place) => place.send(input),
                 Err(_) => {
-                    give_back(inputs, Returned::Epoch);
+                    give_back(queued, Returned::Epoch);
                     return Err(LaneFault::Ended);
                 }
             },
         }
         let position = cursor_after.map(|cursor| (stream.clone(), cursor));
         // The settling task lives as long as this lane.
-        let _ = self.0.settling.send(Settling { inputs, position, outcome, tell });
+        let _ = self.0.settling.send(Settling { queued, position, outcome, tell });
         Ok(())
     }
 
@@ -194,9 +201,24 @@ impl Drop for HalfWay<'_> {
     }
 }
 
-/// Queued inputs that share their fate.
+/// An input on its way through the line.
+struct Entry {
+    raw: RawEvent,
+    prepared: Prepared,
+    in_flight: InFlight,
+}
+
+/// An input in the lane.
+struct Queued {
+    /// Whether it has records: only then a refusal concerns it.
+    sends: bool,
+    prepared: Prepared,
+    in_flight: InFlight,
+}
+
+/// Queued inputs that are committed together.
 struct Settling {
-    inputs: Vec<(Prepared, InFlight)>,
+    queued: Vec<Queued>,
     position: Option<(StreamId, Cursor)>,
     outcome: oneshot::Receiver<Settled>,
     tell: oneshot::Sender<Outcome>,
@@ -208,17 +230,17 @@ async fn settle_in_order(
     committed: Arc<Mutex<HashMap<StreamId, Cursor>>>,
     mut queue: mpsc::UnboundedReceiver<Settling>,
 ) {
-    while let Some(Settling { inputs, position, outcome, tell }) = queue.recv().await {
+    while let Some(Settling { queued, position, outcome, tell }) = queue.recv().await {
         let Ok(settled) = outcome.await else {
-            give_back(inputs, Returned::Epoch);
+            give_back(queued, Returned::Epoch);
             continue;
         };
         if let Some((stream, cursor)) = position {
             committed.lock().unwrap_or_else(PoisonError::into_inner).insert(stream, cursor);
         }
-        let outcomes = inputs.into_iter().map(|(prepared, in_flight)| {
-            let prepared = if settled == Settled::DeadLettered { refused() } else { prepared };
-            settle(&instance, in_flight, prepared)
+        let outcomes = queued.into_iter().map(|Queued { sends, prepared, in_flight }| {
+            let is_refused = sends && settled == Settled::DeadLettered;
+            settle(&instance, in_flight, if is_refused { refused() } else { prepared })
         });
         // A driver that is gone is no concern of the lane's.
         let _ = tell.send(together(outcomes));
@@ -240,8 +262,6 @@ fn together(outcomes: impl Iterator<Item = Outcome>) -> Outcome {
     if dead && !safe { Outcome::DeadLettered } else { Outcome::Safe { event_ids: ids } }
 }
 
-fn give_back(inputs: Vec<(Prepared, InFlight)>, why: Returned) {
-    for (_, in_flight) in inputs {
-        in_flight.settle(Fate::Returned(why));
-    }
+fn give_back(queued: Vec<Queued>, why: Returned) {
+    queued.into_iter().for_each(|one| one.in_flight.settle(Fate::Returned(why)));
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ephemeral::{LostAt, PushQueue};
 use super::health::Health;
-use super::keep::keep_running;
+pub use super::keep::keep_running;
 use super::push::PushLine;
 use crate::delivery::replay::Ownership;
 use crate::delivery::replay::partition::shard_of;
