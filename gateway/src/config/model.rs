@@ -39,7 +39,7 @@ pub struct Config {
     /// Events above this size travel as claim checks: the whole is a blob, the record refers to it.
     #[serde(default = "default_inline_max")]
     pub inline_max: Size,
-    /// Detect the language of inbound texts (`routing.language`). Costs more CPU than all the rest of an input's way.
+    /// Detect the language of inbound texts (`routing.language`). Adds about half to the CPU of an input.
     #[serde(default)]
     pub detect_language: bool,
     /// Logging.

@@ -87,13 +87,7 @@ impl Load {
         if latencies.is_empty() {
             bail!("no request was answered");
         }
-        Ok(Figures {
-            requests: latencies.len() as u64,
-            seconds,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
-            cpu_seconds: 0.0,
-        })
+        Ok(Figures { requests: latencies.len() as u64, seconds, p50_ms: at(0.5), p99_ms: at(0.99), cpu_seconds: 0.0 })
     }
 }
 
