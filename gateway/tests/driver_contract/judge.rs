@@ -92,14 +92,40 @@ fn read_anew(record: &Record) -> Option<(String, How)> {
     }
 }
 
-/// Whether everything of these inputs is there: then acknowledging them was right.
-pub fn is_safe(input: &Input, arrivals: &[Arrival]) -> bool {
-    let mut own = arrivals.iter().filter(|arrival| arrival.id == input.id());
-    match input.verb {
-        Verb::Skip => true,
-        // Kafka may have refused one of the two.
-        Verb::Two => own.clone().count() >= 2 || own.any(|one| matches!(one.how, How::Letter { .. })),
-        _ => own.next().is_some(),
+/// What came of each input, to look up.
+pub struct Came(HashMap<String, Of>);
+
+#[derive(Default)]
+struct Of {
+    records: usize,
+    letter: bool,
+}
+
+/// What has come so far.
+pub fn came(inputs: &[Input], records: &[Record]) -> Came {
+    let mut all: HashMap<String, Of> = HashMap::new();
+    for Arrival { id, how } in arrivals(inputs, records) {
+        let of = all.entry(id).or_default();
+        of.records += 1;
+        of.letter |= matches!(how, How::Letter { .. });
+    }
+    Came(all)
+}
+
+impl Came {
+    /// Whether everything of an input is there: then acknowledging it was right.
+    pub fn is_safe(&self, input: &Input) -> bool {
+        let of = self.0.get(&input.id());
+        match input.verb {
+            Verb::Skip => true,
+            // Kafka may have refused one of the two.
+            Verb::Two => of.is_some_and(|of| of.records >= 2 || of.letter),
+            _ => of.is_some(),
+        }
+    }
+
+    pub fn are_safe<'a>(&self, inputs: impl IntoIterator<Item = &'a Input>) -> bool {
+        inputs.into_iter().all(|input| self.is_safe(input))
     }
 }
 
@@ -110,8 +136,9 @@ pub fn judge(inputs: &[Input], records: &[Record], repeats: Repeats) {
     for arrival in &arrivals {
         assert!(known.contains(&arrival.id), "invented: {arrival:?}");
     }
+    let came = came(inputs, records);
     for input in inputs {
-        assert!(is_safe(input, &arrivals), "lost: {input:?}");
+        assert!(came.is_safe(input), "lost: {input:?}");
         let own: Vec<_> = arrivals.iter().filter(|arrival| arrival.id == input.id()).collect();
         let ids: BTreeSet<_> = own.iter().filter_map(|one| event_id(one)).collect();
         let most = if input.verb == Verb::Two { 2 } else { 1 };

@@ -6,8 +6,10 @@
 //! cursor arrive exactly once. All of it runs on a clock that jumps, from seeds.
 
 mod cut;
+mod ephemeral;
 mod inputs;
 mod judge;
 mod poll;
 mod poll_faults;
+mod session;
 mod world;

@@ -10,7 +10,7 @@ use inlet::intake::sources::{Source, Stop, keep_running};
 
 use crate::cut::CutAfter;
 use crate::inputs::{Input, Verb, stream};
-use crate::judge::{Repeats, arrivals, is_safe, judge};
+use crate::judge::{Repeats, came, judge};
 use crate::world::{Dice, World, until};
 
 const PAGE: usize = 7;
@@ -88,14 +88,13 @@ impl Feed {
     pub fn all_arrived(&self) -> bool {
         let inputs = self.inputs();
         assert_eq!(self.log.lock().unwrap().broken_promises, [], "acknowledged before they were safe");
-        let arrivals = arrivals(&inputs, &self.lane.records());
-        inputs.iter().all(|input| is_safe(input, &arrivals))
+        came(&inputs, &self.lane.records()).are_safe(&inputs)
     }
 
     /// What lies before a position that is asked from must be safe.
     fn bear_witness(&self, before: &[Input]) {
-        let committed = arrivals(&self.inputs(), &self.lane.records());
-        let unsafe_one = before.iter().find(|input| !is_safe(input, &committed));
+        let committed = came(&self.inputs(), &self.lane.records());
+        let unsafe_one = before.iter().find(|input| !committed.is_safe(input));
         if let Some(input) = unsafe_one {
             self.log.lock().unwrap().broken_promises.push(input.clone());
         }

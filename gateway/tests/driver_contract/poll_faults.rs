@@ -8,7 +8,7 @@ use connector_sdk::{SourceClass, Start};
 use inlet::delivery::memory::{Answer, Script};
 use inlet::intake::health::State;
 
-use crate::judge::{How, Repeats, arrivals, judge};
+use crate::judge::{How, Repeats, arrivals, came, judge};
 use crate::poll::{Fault, Feed, Positions, source};
 use crate::world::{Dice, World, until};
 
@@ -65,11 +65,7 @@ async fn a_stream_that_fails_does_not_stop_the_others() {
     let feed = Arc::new(feed);
     let running = world.run(&source(&world, &feed));
     let of_b: Vec<_> = feed.inputs().into_iter().filter(|input| input.stream == "b").collect();
-    let arrived_b = || {
-        let arrivals = arrivals(&feed.inputs(), &world.lane.records());
-        of_b.iter().all(|input| crate::judge::is_safe(input, &arrivals))
-    };
-    until("b has arrived", arrived_b).await;
+    until("b has arrived", || came(&feed.inputs(), &world.lane.records()).are_safe(&of_b)).await;
     let status = world.health.all()["i"].clone();
     assert_eq!(status.state, State::Degraded);
     assert!(status.reason.contains("a: scripted breakage"), "{}", status.reason);
@@ -174,11 +170,7 @@ async fn history_is_left_alone_unless_it_is_asked_for() {
     let mut longer = crate::inputs::stream("b", 30);
     feed.streams.lock().unwrap().insert("b".to_owned(), longer.clone());
     let new = longer.split_off(25);
-    until("the new ones arrived", || {
-        let arrivals = arrivals(&feed.inputs(), &world.lane.records());
-        new.iter().all(|input| crate::judge::is_safe(input, &arrivals))
-    })
-    .await;
+    until("the new ones arrived", || came(&feed.inputs(), &world.lane.records()).are_safe(&new)).await;
     running.stop(SECOND).await;
     judge(&new, &world.lane.records(), Repeats::Never);
 }
@@ -193,9 +185,9 @@ async fn without_a_blob_store_the_source_waits() {
     world.break_blobs();
     let running = world.run(&source(&world, &feed));
     tokio::time::sleep(300 * SECOND).await;
-    let came = arrivals(&feed.inputs(), &world.lane.records());
+    let so_far = arrivals(&feed.inputs(), &world.lane.records());
     assert!(
-        came.iter().all(|one| !["c-3", "c-4", "c-5"].contains(&one.id.as_str())),
+        so_far.iter().all(|one| !["c-3", "c-4", "c-5"].contains(&one.id.as_str())),
         "the position passed an input that was not taken"
     );
     assert_eq!(world.health.all()["i"].state, State::Degraded);
