@@ -37,9 +37,12 @@ pub fn start(log: &Log, tracing: &Tracing) -> Result<Telemetry, String> {
     };
     let provider = tracing.otlp_endpoint.as_deref().map(provider).transpose()?;
     let traces = provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("inlet")));
+    // The filter stands before all layers: attached to one of them, a line of librdkafka's that it suppressed took the
+    // next line of the same thread with it.
     tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .with(traces)
-        .with(lines.with_filter(filter))
         .try_init()
         .map_err(|error| error.to_string())?;
     Ok(Telemetry { provider })
