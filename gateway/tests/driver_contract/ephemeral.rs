@@ -82,8 +82,7 @@ impl Session for Listener {
         board.connections.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         cx.connected().await;
-        loop {
-            let Some(input) = board.inputs.get(board.told.fetch_add(1, Ordering::Relaxed)) else { break };
+        while let Some(input) = board.inputs.get(board.told.fetch_add(1, Ordering::Relaxed)) {
             let ticket = cx.submit(&StreamId::new("events"), input.raw(), None).await;
             board.handed_over.lock().unwrap().push(input.clone());
             let (watched, input) = (board.clone(), input.clone());

@@ -27,13 +27,16 @@ pub enum Positions {
     Some,
 }
 
+/// From stream and number of the question to what goes wrong.
+pub type Decision = Box<dyn Fn(&str, usize) -> Fault + Send + Sync>;
+
 /// What the provider holds, and how it misbehaves.
 pub struct Feed {
     pub streams: Mutex<BTreeMap<String, Vec<Input>>>,
     pub positions: Positions,
     pub log: Mutex<Log>,
     /// Decides about each question.
-    pub fault: Box<dyn Fn(&str, usize) -> Fault + Send + Sync>,
+    pub fault: Decision,
     /// What is committed is looked up here with each question.
     pub lane: MemoryLane,
     /// History that was never asked for is not looked for.
