@@ -5,11 +5,15 @@
 //! acknowledged before it is safe, each stream keeps its order, and the counters say what happened. Sources with a
 //! cursor arrive exactly once. All of it runs on a clock that jumps, from seeds.
 
+mod counters;
 mod cut;
 mod ephemeral;
+mod fetch;
+mod health;
 mod inputs;
 mod judge;
 mod poll;
 mod poll_faults;
 mod session;
+mod webhook;
 mod world;
