@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::linger::Lingering;
+
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
@@ -93,8 +95,8 @@ fn builder(limits: ServerLimits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
-        .max_buf_size(limits.head_bytes.max(HEAD_MIN_BYTES))
-        .pipeline_flush(true);
+        // No pipeline_flush: it holds an answer back while input waits unread, and a refusal would be lost.
+        .max_buf_size(limits.head_bytes.max(HEAD_MIN_BYTES));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -137,7 +139,7 @@ async fn connection<H, F>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), service));
     tokio::select! {
         _ = serving.as_mut() => return,
         () = stopping.cancelled() => {}

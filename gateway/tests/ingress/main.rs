@@ -1,0 +1,7 @@
+//! The public listener as strangers meet it: limits, methods, versions, and how it ends. Over real sockets.
+
+mod limits;
+mod listener;
+mod secrets;
+mod server;
+mod wire;
