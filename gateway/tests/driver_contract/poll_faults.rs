@@ -81,14 +81,13 @@ async fn a_stream_that_fails_does_not_stop_the_others() {
 async fn a_lost_position_is_read_again_and_marked() {
     for restart in [false, true] {
         let world = World::new(SourceClass::Replay, Script::always(Answer::Taken));
-        let lost = Arc::new(AtomicBool::new(false));
-        let was_lost = lost.clone();
-        let feed = Feed::new(&world.lane, Positions::Some).failing(move |stream, from| {
-            if stream == "a" && from == 60 && !was_lost.swap(true, Ordering::Relaxed) {
-                Fault::Lost
-            } else {
-                Fault::None
-            }
+        let (lost, held) = (AtomicBool::new(false), Arc::new(AtomicBool::new(restart)));
+        let is_held = held.clone();
+        let feed = Feed::new(&world.lane, Positions::Some).failing(move |stream, from| match (stream, from) {
+            ("a", 60) if !lost.swap(true, Ordering::Relaxed) => Fault::Lost,
+            // In the middle of what is read again.
+            ("a", 28) if lost.load(Ordering::Relaxed) && is_held.load(Ordering::Relaxed) => Fault::Retry,
+            _ => Fault::None,
         });
         let feed = Arc::new(feed);
         let source = source(&world, &feed);
@@ -100,6 +99,7 @@ async fn a_lost_position_is_read_again_and_marked() {
         if restart {
             until("some are read again", || resynced() > 0).await;
             assert!(running.stop(SECOND).await);
+            held.store(false, Ordering::Relaxed);
             running = world.run(&source);
         }
         let events_of_a = arrivals_of_a(&feed);
