@@ -30,7 +30,8 @@ pub enum IntakeError {
     /// The credentials are refused or a scope is missing. Stops the instance's intake with a health event; tried again slowly.
     #[error("credentials refused: {0}")]
     Unauthorised(String),
-    /// The source no longer knows the position (UIDVALIDITY change). The driver asks `begin` again and marks what comes as `resync`.
+    /// The source no longer knows the position (UIDVALIDITY change). The driver of a poll asks `begin` again
+    /// and marks what comes as `resync`, up to the first page behind which nothing more waits; a session begins anew by itself.
     #[error("the source no longer knows the cursor: {0}")]
     CursorLost(String),
     /// Nothing that waiting would mend (a folder that does not exist). Stops the intake with a health event; tried again slowly.

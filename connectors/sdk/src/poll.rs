@@ -57,7 +57,8 @@ impl Cursor {
 #[derive(Clone, Debug)]
 pub struct Item {
     pub raw: RawEvent,
-    /// Committed together with the item's events. Absent: the position does not move with this item.
+    /// Committed together with the item's events. Absent: the item is committed together with the next one that has a
+    /// position (or with the page's), so that none of them comes twice; the dead letter of one is then that of all.
     pub cursor_after: Option<Cursor>,
 }
 
@@ -66,7 +67,8 @@ pub struct Item {
 pub struct Page {
     /// In the source's order, oldest first.
     pub items: Vec<Item>,
-    /// Position after the page, where it moved without an item or beyond the last one.
+    /// Position after the page, where it moved without an item or beyond the last one; goes with the last item. A page
+    /// with items must move the position, or they come again.
     pub cursor: Option<Cursor>,
     /// More is waiting: ask again at once.
     pub more: bool,

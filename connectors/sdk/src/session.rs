@@ -70,7 +70,9 @@ impl SessionCx {
         self.host.store_cursor(stream, cursor).await
     }
 
-    /// Hands an input on. Inputs of one stream are settled in the order submitted; waits while the queue is full.
+    /// Hands an input on. Inputs of one stream are settled in the order submitted; waits while the queue is full. With the
+    /// first input that cannot be taken, or whose submission is dropped half-way, nothing more is taken (where positions
+    /// are kept), and the session ends: the next one begins at the committed positions.
     pub async fn submit(&self, stream: &StreamId, raw: RawEvent, cursor_after: Option<Cursor>) -> Ticket {
         self.host.submit(stream, raw, cursor_after).await
     }
