@@ -2,7 +2,7 @@
 //!
 //! The queue belongs to the source and outlives its connections: what one of them submitted goes out before what the
 //! next one does, and a source that reconnects again and again while Kafka is away fills one bounded queue and then waits.
-//! (A spool, once there is one, stands behind [`PushLine::publisher`]: this queue then empties into it.)
+//! Where there is a spool it stands behind [`PushLine::publisher`], and this queue empties into it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::backoff::Backoff;
 use super::health::{Reporter, State};
-use super::push::PushLine;
+use super::push::{PushLine, parcel};
 use super::session::said;
 use super::settle::{refused, settle};
-use crate::delivery::PublishError;
+use crate::delivery::{PublishError, Safe};
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::{Prepared, bare_letter};
 use crate::telemetry::counters::InFlight;
@@ -70,7 +70,7 @@ impl PushQueue {
     pub async fn drained(&self, limit: Duration) {
         let all = self.room.acquire_many(QUEUE_KIB as u32);
         if tokio::time::timeout(limit, all).await.is_err() {
-            let left = self.instance.counters.tally().in_flight();
+            let left = self.instance.counters.tally().under_way();
             tracing::error!(instance = %self.instance.name, left, "inputs of a source without replay are not safe at the end; they are lost with this process");
         }
     }
@@ -98,11 +98,14 @@ async fn work(instance: Arc<Instance>, push: PushLine, mut inputs: mpsc::Unbound
         for queued in batch.drain(..) {
             under_way.push(prepare(&instance, &push, queued).await);
         }
-        deliver(&instance, &push, &mut under_way).await;
+        let safe = deliver(&instance, &push, &mut under_way).await;
         for UnderWay { prepared, in_flight, outcome, .. } in under_way {
+            // What became no record is nobody's to spool.
+            let its = if prepared.records.is_empty() { &Safe::OnKafka } else { &safe };
             // A session that is gone is no concern of the queue's.
-            let _ = outcome.send(settle(&instance, in_flight, prepared));
+            let _ = outcome.send(settle(&instance, in_flight, prepared, its));
         }
+        safe.claim();
     }
 }
 
@@ -110,7 +113,7 @@ async fn prepare(instance: &Instance, push: &PushLine, queued: Queued) -> UnderW
     let Queued { raw, in_flight, outcome, room } = queued;
     let mut backoff = Backoff::new(PAUSE.0, PAUSE.1, &instance.name);
     loop {
-        match push.line.prepare(instance, &raw).await {
+        match push.prepare(instance, &raw).await {
             Ok(prepared) => return UnderWay { raw, prepared, in_flight, outcome, refusals: 0, _room: room },
             Err(fault) => {
                 tracing::warn!(instance = %instance.name, %fault, "tried again");
@@ -122,15 +125,16 @@ async fn prepare(instance: &Instance, push: &PushLine, queued: Queued) -> UnderW
 
 /// Publishes a batch, however long Kafka is away. An input of which Kafka refuses a record for good becomes a dead
 /// letter; the others are sent again with the same ids, in the same order.
-async fn deliver(instance: &Instance, push: &PushLine, batch: &mut [UnderWay]) {
+async fn deliver(instance: &Instance, push: &PushLine, batch: &mut [UnderWay]) -> Safe {
     let mut backoff = Backoff::new(PAUSE.0, PAUSE.1, &instance.name);
     loop {
-        let records: Vec<_> = batch.iter().flat_map(|one| one.prepared.records.iter().cloned()).collect();
-        if records.is_empty() {
-            return;
+        let with_records = batch.iter().filter(|one| !one.prepared.records.is_empty());
+        let parcels: Vec<_> = with_records.map(|one| parcel(instance, &mut one.prepared.clone())).collect();
+        if parcels.is_empty() {
+            return Safe::OnKafka;
         }
-        let failure = match push.publisher.publish(records).await {
-            Ok(()) => return,
+        let failure = match push.publisher.deliver(parcels).await {
+            Ok(safe) => return safe,
             Err(failure) => failure,
         };
         if let PublishError::Refused { index, reason } = &failure

@@ -11,6 +11,7 @@ use tokio::sync::{RwLock, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::settle::{refused, settle};
+use crate::delivery::Safe;
 use crate::delivery::replay::{CursorKey, Epoch, Input, Settled};
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::{Prepared, SharedLine, dead_letters_later};
@@ -240,7 +241,7 @@ async fn settle_in_order(
         }
         let outcomes = queued.into_iter().map(|Queued { sends, prepared, in_flight }| {
             let is_refused = sends && settled == Settled::DeadLettered;
-            settle(&instance, in_flight, if is_refused { refused() } else { prepared })
+            settle(&instance, in_flight, if is_refused { refused() } else { prepared }, &Safe::OnKafka)
         });
         // A driver that is gone is no concern of the lane's.
         let _ = tell.send(together(outcomes));

@@ -1,15 +1,16 @@
 //! From raw input to a settled outcome over the push lane: for webhooks, ephemeral sessions and fetch results.
 //!
-//! `publisher` is where a spool will stand: a [`Publisher`] around Kafka's, whose `Ok` means confirmed by Kafka or
-//! fsynced in the spool. Nothing here or in the drivers has to know which of the two it was.
+//! `publisher` is Kafka's, or a spool around it: then `Ok` means confirmed by Kafka or fsynced in the spool. Nothing here or
+//! in the drivers depends on which of the two it was; only the counters do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use connector_sdk::{Outcome, RawEvent};
 
-use super::settle::{refused, settle};
-use crate::delivery::{PublishError, Publisher};
+use super::settle::{fate, refused, settle};
+use crate::delivery::{Parcel, PublishError, Publisher, Safe};
+use crate::pipeline::blobs::BlobFault;
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::{Prepared, SharedLine, bare_letter};
 use crate::telemetry::counters::{Fate, Returned};
@@ -43,7 +44,11 @@ impl PushLine {
         let in_flight = instance.counters.accept();
         let late = NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
         match tokio::time::timeout(deadline, self.deliver(instance, raw)).await.unwrap_or(Err(late)) {
-            Ok(prepared) => settle(instance, in_flight, prepared),
+            Ok((prepared, safe)) => {
+                let outcome = settle(instance, in_flight, prepared, &safe);
+                safe.claim();
+                outcome
+            }
             Err(NotSafe { why, reason }) => {
                 tracing::warn!(instance = %instance.name, %reason, "input is not safe, given back");
                 in_flight.settle(Fate::Returned(why));
@@ -52,34 +57,54 @@ impl PushLine {
         }
     }
 
-    async fn deliver(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, NotSafe> {
-        let blobs =
-            |fault: crate::pipeline::enrich::BlobFault| NotSafe { why: Returned::Blobs, reason: fault.to_string() };
-        let mut prepared = self.line.prepare(instance, raw).await.map_err(blobs)?;
-        let records = std::mem::take(&mut prepared.records);
-        if records.is_empty() {
-            return Ok(prepared);
+    async fn deliver(&self, instance: &Instance, raw: &RawEvent) -> Result<(Prepared, Safe), NotSafe> {
+        let blobs = |fault: BlobFault| NotSafe { why: Returned::Blobs, reason: fault.to_string() };
+        let mut prepared = self.prepare(instance, raw).await.map_err(blobs)?;
+        if prepared.records.is_empty() {
+            return Ok((prepared, Safe::OnKafka));
         }
-        match self.publisher.publish(records).await {
-            Ok(()) => Ok(prepared),
+        let parcel = parcel(instance, &mut prepared);
+        match self.publisher.deliver(vec![parcel]).await {
+            Ok(safe) => Ok((prepared, safe)),
             Err(PublishError::Refused { reason, .. }) => self.refused(instance, raw, &reason).await,
             Err(error) => Err(NotSafe::kafka(error)),
         }
     }
 
+    /// The line. What the blob store does not take travels along where the publisher takes it.
+    pub async fn prepare(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
+        if self.publisher.takes_blobs() {
+            self.line.prepare_keeping(instance, raw).await
+        } else {
+            self.line.prepare(instance, raw).await
+        }
+    }
+
     /// Kafka will never take one of the records: the whole input becomes a dead letter. Records of it that were taken
     /// before stay; a replay of the letter gives the same ids.
-    async fn refused(&self, instance: &Instance, raw: &RawEvent, reason: &str) -> Result<Prepared, NotSafe> {
-        let letter = self.line.refused_letter(instance, raw, reason).await;
-        match self.publisher.publish(vec![letter]).await {
-            Ok(()) => Ok(refused()),
+    async fn refused(&self, instance: &Instance, raw: &RawEvent, reason: &str) -> Result<(Prepared, Safe), NotSafe> {
+        let letter = |record| {
+            let mut prepared = Prepared { records: vec![record], ..refused() };
+            let parcel = parcel(instance, &mut prepared);
+            async move { self.publisher.deliver(vec![parcel]).await.map(|safe| (prepared, safe)) }
+        };
+        match letter(self.line.refused_letter(instance, raw, reason).await).await {
             Err(PublishError::Refused { reason: again, .. }) => {
                 let reason = format!("{reason}; the letter with its bytes was refused too ({again})");
-                let bare = bare_letter(instance, raw, &reason);
-                self.publisher.publish(vec![bare]).await.map_err(NotSafe::kafka)?;
-                Ok(refused())
+                letter(bare_letter(instance, raw, &reason)).await.map_err(NotSafe::kafka)
             }
-            Err(error) => Err(NotSafe::kafka(error)),
+            told => told.map_err(NotSafe::kafka),
         }
+    }
+}
+
+/// Hands an input's records over to a publisher.
+pub(super) fn parcel(instance: &Instance, prepared: &mut Prepared) -> Parcel {
+    Parcel {
+        fate: fate(prepared),
+        records: std::mem::take(&mut prepared.records),
+        blobs: std::mem::take(&mut prepared.blobs),
+        accepted_at: crate::clock::now(),
+        counters: (*instance.counters).clone(),
     }
 }

@@ -2,12 +2,13 @@
 
 use connector_sdk::Outcome;
 
+use crate::delivery::Safe;
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::{Prepared, REFUSED_BY_KAFKA};
 use crate::telemetry::counters::{Fate, InFlight};
 
-/// Counts an input whose records are safe, and says so.
-pub fn settle(instance: &Instance, in_flight: InFlight, prepared: Prepared) -> Outcome {
+/// Counts an input that is safe where `safe` says, and says so.
+pub fn settle(instance: &Instance, in_flight: InFlight, prepared: Prepared, safe: &Safe) -> Outcome {
     let fate = fate(&prepared);
     for item in &prepared.skipped {
         instance.counters.skipped(item);
@@ -15,7 +16,10 @@ pub fn settle(instance: &Instance, in_flight: InFlight, prepared: Prepared) -> O
     for code in &prepared.dead_lettered {
         instance.counters.dead_lettered(code);
     }
-    in_flight.settle(fate);
+    in_flight.settle(match safe {
+        Safe::OnKafka => fate,
+        Safe::Spooled(_) => Fate::Spooled,
+    });
     match fate {
         Fate::DeadLettered => Outcome::DeadLettered,
         _ => Outcome::Safe { event_ids: prepared.event_ids },

@@ -1,7 +1,9 @@
 //! The blob store: a local directory or S3, addressed by content.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use connector_sdk::Blob;
@@ -18,6 +20,10 @@ use crate::config::model::Blobs as BlobsConfig;
 const PUTS_AT_ONCE: usize = 4;
 /// Below this a look whether a remote store has a blob costs as much as sending it again.
 const REMOTE_LOOK_MIN_BYTES: usize = 256 << 10;
+/// How long a store may take before what it is given is kept elsewhere, where that is wished.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A store that did not take something is not asked again for so long, so that not every input waits for it.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// The store does not take or give a blob now; the input is not safe.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,6 +37,24 @@ pub struct BlobStore {
     base: Arc<str>,
     /// Local files are synced to disk before a put counts as stored.
     local: Option<Arc<Path>>,
+    /// Unix milliseconds until which the store counts as away.
+    away_until: Arc<AtomicI64>,
+    /// Takes what the store does not.
+    kept: Option<Kept>,
+}
+
+/// Blobs that a store did not take.
+#[derive(Clone, Default)]
+pub struct Kept(Arc<Mutex<Vec<Blob>>>);
+
+impl Kept {
+    pub fn take(&self) -> Vec<Blob> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, blob: Blob) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
+    }
 }
 
 impl BlobStore {
@@ -50,7 +74,7 @@ impl BlobStore {
         std::fs::create_dir_all(dir).map_err(|e| format!("blob directory {}: {e}", dir.display()))?;
         let dir = dir.canonicalize().map_err(|e| format!("blob directory {}: {e}", dir.display()))?;
         let store = LocalFileSystem::new_with_prefix(&dir).map_err(|e| e.to_string())?;
-        Ok(Self { store: Arc::new(store), base: format!("file://{}", dir.display()).into(), local: Some(dir.into()) })
+        Ok(Self::new(Arc::new(store), format!("file://{}", dir.display()), Some(dir.into())))
     }
 
     fn open_s3(url: &str, rest: &str, config: &BlobsConfig) -> Result<Self, String> {
@@ -65,7 +89,18 @@ impl BlobStore {
             "" => Arc::new(store),
             prefix => Arc::new(PrefixStore::new(store, prefix)),
         };
-        Ok(Self { store, base: url.trim_end_matches('/').into(), local: None })
+        Ok(Self::new(store, url.trim_end_matches('/').to_owned(), None))
+    }
+
+    fn new(store: Arc<dyn ObjectStore>, base: String, local: Option<Arc<Path>>) -> Self {
+        Self { store, base: base.into(), local, away_until: Arc::default(), kept: None }
+    }
+
+    /// The same store, except that what it does not take in time is kept in memory and counts as stored: for whoever
+    /// makes it safe some other way.
+    pub fn keeping(&self) -> (Self, Kept) {
+        let kept = Kept::default();
+        (Self { kept: Some(kept.clone()), ..self.clone() }, kept)
     }
 
     /// URL under which [`BlobRef::path`] is found.
@@ -80,6 +115,22 @@ impl BlobStore {
 
     /// Stores bytes; `Ok` = safe. What is there already is not written again.
     pub async fn put(&self, reference: &BlobRef, bytes: Bytes) -> Result<(), BlobFault> {
+        let Some(kept) = &self.kept else { return self.store_now(reference, bytes).await };
+        let now = || crate::clock::now().unix_millis();
+        if self.away_until.load(Ordering::Relaxed) <= now() {
+            let why = match tokio::time::timeout(PATIENCE, self.store_now(reference, bytes.clone())).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(fault)) => fault.to_string(),
+                Err(_) => format!("no answer within {PATIENCE:?}"),
+            };
+            tracing::warn!(reason = %why, "the blob store does not take blobs; for now they go into the spool");
+            self.away_until.store(now() + AWAY.as_millis() as i64, Ordering::Relaxed);
+        }
+        kept.put(Blob { reference: reference.clone(), bytes });
+        Ok(())
+    }
+
+    async fn store_now(&self, reference: &BlobRef, bytes: Bytes) -> Result<(), BlobFault> {
         let path = BlobPath::from(reference.path.as_str());
         if !self.has(&path, bytes.len()).await {
             self.store.put(&path, PutPayload::from_bytes(bytes)).await.map_err(|error| BlobFault(error.to_string()))?;
@@ -177,6 +228,25 @@ mod tests {
         std::fs::write(&file, b"he").unwrap();
         store.put(&reference, bytes.clone()).await.unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"hello");
+    }
+
+    #[tokio::test]
+    async fn what_the_store_does_not_take_is_kept_where_that_is_wished() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = BlobStore::open(&BlobsConfig::default(), dir.path()).unwrap();
+        let bytes = Bytes::from_static(b"hello");
+        let reference = blob_ref(&bytes);
+        let (keeping, kept) = store.keeping();
+        keeping.put(&reference, bytes.clone()).await.unwrap();
+        assert!(kept.take().is_empty(), "the store takes it");
+        std::fs::remove_dir_all(dir.path().join("blobs")).unwrap();
+        std::fs::write(dir.path().join("blobs"), b"").unwrap();
+        assert!(store.put(&reference, bytes.clone()).await.is_err());
+        keeping.put(&reference, bytes.clone()).await.unwrap();
+        keeping.put(&reference, bytes.clone()).await.unwrap();
+        let blobs = kept.take();
+        assert_eq!(blobs.len(), 2);
+        assert_eq!((&blobs[0].reference, &blobs[0].bytes), (&reference, &bytes));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use connector_sdk::key::sha256_hex;
 use connector_sdk::schemas::Event;
 use connector_sdk::stamp::{StampContext, stamp};
-use connector_sdk::{Draft, Parsed, RawEvent, Rejected};
+use connector_sdk::{Blob, Draft, Parsed, RawEvent, Rejected};
 use futures::FutureExt;
 
 use super::enrich::{BlobFault, Enricher};
@@ -23,7 +23,7 @@ pub const RESYNC_HEADER: &str = "inlet-resync";
 pub const REFUSED_BY_KAFKA: &str = "refused_by_kafka";
 
 /// What one input became, ready for a lane.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Prepared {
     pub records: Vec<Record>,
     pub event_ids: Vec<String>,
@@ -31,6 +31,8 @@ pub struct Prepared {
     pub skipped: Vec<String>,
     /// Rejected items, by code.
     pub dead_lettered: Vec<&'static str>,
+    /// What the blob store did not take; empty unless it was asked to keep that.
+    pub blobs: Vec<Blob>,
 }
 
 /// Shared by all drivers.
@@ -53,6 +55,16 @@ impl Line {
                 Ok(out)
             }
         }
+    }
+
+    /// The same; where the blob store does not take a blob now it comes back with the records.
+    pub async fn prepare_keeping(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
+        let (blobs, kept) = self.enricher.blobs.keeping();
+        let enricher = Enricher { blobs, detect_language: self.enricher.detect_language };
+        let line = Self { enricher, inline_max_bytes: self.inline_max_bytes };
+        let mut prepared = line.prepare(instance, raw).await?;
+        prepared.blobs = kept.take();
+        Ok(prepared)
     }
 
     async fn run(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {

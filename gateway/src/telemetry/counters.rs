@@ -35,6 +35,10 @@ struct InstanceOutcome {
 }
 
 impl InstanceLabels {
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     pub fn detail(&self, detail: &str) -> InstanceDetail {
         let Self { instance, connector } = self.clone();
         InstanceDetail { instance, connector, detail: detail.to_owned() }
@@ -119,6 +123,11 @@ impl Metrics {
         text
     }
 
+    /// The counters of an instance that has them already.
+    pub fn find(&self, instance: &str) -> Option<InstanceCounters> {
+        self.tallies.find(instance)
+    }
+
     /// The counters of one instance, resolved once.
     pub fn instance(&self, instance: &str, connector: &str) -> InstanceCounters {
         let labels = InstanceLabels { instance: instance.to_owned(), connector: connector.to_owned() };
@@ -151,6 +160,13 @@ impl Tallies {
     }
 }
 
+impl Tallies {
+    fn find(&self, instance: &str) -> Option<InstanceCounters> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|known| known.instance() == instance).cloned()
+    }
+}
+
 impl std::fmt::Debug for Tallies {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tallies")
@@ -178,10 +194,16 @@ impl Collector for Tallies {
                 family.encode_family(&labels.outcome(outcome))?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
-        let help = "Accepted inputs not settled yet";
+        let help = "Accepted inputs that are neither on Kafka nor given back, spooled ones included";
         let mut family = encoder.encode_descriptor("inputs_in_flight", help, None, MetricType::Gauge)?;
         for (labels, tally) in &read {
             let count = i64::try_from(tally.in_flight()).unwrap_or(i64::MAX);
+            family.encode_family(labels)?.encode_gauge(&count)?;
+        }
+        let help = "Inputs in flight that are safe in the spool";
+        let mut family = encoder.encode_descriptor("inputs_spooled", help, None, MetricType::Gauge)?;
+        for (labels, tally) in &read {
+            let count = i64::try_from(tally.spooled).unwrap_or(i64::MAX);
             family.encode_family(labels)?.encode_gauge(&count)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The conservation law of one instance's inputs, readable as a whole at any moment.
 //!
-//! `accepted = published + skipped + duplicate + dead_lettered + returned + in flight`. All of it stands behind one lock
+//! `accepted = published + skipped + duplicate + dead_lettered + returned + in flight`. An input in the spool is in flight,
+//! and counted as `spooled` beside. All of it stands behind one lock
 //! for each instance, so that no reader sees an input that has left one column and not yet reached the next.
 
 use std::collections::BTreeSet;
@@ -29,6 +30,8 @@ pub enum Fate {
     Skipped,
     Duplicate,
     DeadLettered,
+    /// Safe in the spool, and in flight until Kafka has it.
+    Spooled,
     /// Not safe; the sender or source still has it.
     Returned(Returned),
 }
@@ -69,12 +72,30 @@ pub struct Tally {
     pub duplicate: u64,
     pub dead_lettered: u64,
     pub returned: u64,
+    /// Of those in flight: safe in the spool.
+    pub spooled: u64,
 }
 
 impl Tally {
-    /// Accepted and not settled yet.
+    /// Accepted, and neither on Kafka nor given back: under way, or in the spool.
     pub fn in_flight(&self) -> u64 {
         self.accepted - self.published - self.skipped - self.duplicate - self.dead_lettered - self.returned
+    }
+
+    /// Accepted, and its sender or source waits for the outcome.
+    pub fn under_way(&self) -> u64 {
+        self.in_flight().saturating_sub(self.spooled)
+    }
+
+    fn count(&mut self, fate: Fate) {
+        match fate {
+            Fate::Published { .. } => self.published += 1,
+            Fate::Skipped => self.skipped += 1,
+            Fate::Duplicate => self.duplicate += 1,
+            Fate::DeadLettered => self.dead_lettered += 1,
+            Fate::Returned(_) => self.returned += 1,
+            Fate::Spooled => self.spooled += 1,
+        }
     }
 
     /// The columns by their name in metrics.
@@ -131,6 +152,31 @@ impl InstanceCounters {
         *self.0.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Inputs that the spool holds without having been counted here: of an earlier process, or given back to their
+    /// senders meanwhile.
+    pub fn recovered(&self, inputs: u64) {
+        self.change(|tally| {
+            tally.accepted += inputs;
+            tally.spooled += inputs;
+        });
+    }
+
+    /// The spool brought one input to Kafka.
+    pub fn drained(&self, fate: Fate) {
+        self.change(|tally| {
+            tally.spooled = tally.spooled.saturating_sub(1);
+            tally.count(fate);
+        });
+        if let Fate::Published { events } = fate {
+            self.0.series.events.inc_by(events as u64);
+        }
+    }
+
+    /// The instance's name.
+    pub fn instance(&self) -> &str {
+        self.0.labels.instance()
+    }
+
     /// An item that was skipped, by the provider's name of its type.
     pub fn skipped(&self, item: &str) {
         self.0.series.skipped.get_or_create(&self.bounded(item)).inc();
@@ -182,13 +228,7 @@ impl InFlight {
     fn count(&mut self, fate: Fate) {
         self.settled = true;
         let series = &self.counters.0.series;
-        self.counters.change(|tally| match fate {
-            Fate::Published { .. } => tally.published += 1,
-            Fate::Skipped => tally.skipped += 1,
-            Fate::Duplicate => tally.duplicate += 1,
-            Fate::DeadLettered => tally.dead_lettered += 1,
-            Fate::Returned(_) => tally.returned += 1,
-        });
+        self.counters.change(|tally| tally.count(fate));
         match fate {
             Fate::Published { events } => {
                 series.events.inc_by(events as u64);
@@ -196,7 +236,7 @@ impl InFlight {
             Fate::Returned(why) => {
                 series.returned.get_or_create(&self.counters.labels().detail(why.as_str())).inc();
             }
-            Fate::Skipped | Fate::Duplicate | Fate::DeadLettered => {}
+            Fate::Skipped | Fate::Duplicate | Fate::DeadLettered | Fate::Spooled => {}
         }
         series.latency.observe(self.since.elapsed().as_secs_f64());
     }
