@@ -32,11 +32,15 @@ use crate::pipeline::blobs::BlobStore;
 use crate::pipeline::enrich::Enricher;
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::Line;
+use crate::seen::{Seen, Sharing};
 use crate::telemetry::counters::Metrics;
 
 /// The admin listener is for one operator at a time, and a scraper.
 const ADMIN_LIMITS: ServerLimits =
     ServerLimits { connections: 64, head_bytes: 16 << 10, head_time: Duration::from_secs(10) };
+
+/// For telling the other replicas the last ids at the end.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A running gateway.
 pub struct Gateway {
@@ -50,6 +54,7 @@ pub struct Gateway {
     stop_ingress: CancellationToken,
     stop_admin: CancellationToken,
     replay: Option<Arc<SharedReplay>>,
+    sharing: Option<Sharing>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -77,7 +82,8 @@ impl Gateway {
             enricher: Enricher { blobs: blobs.clone(), detect_language: config.detect_language },
             inline_max_bytes: config.inline_max.0,
         });
-        let push = PushLine { line, publisher: publisher.clone() };
+        let (seen, sharing) = start_seen(&config, &settings, &metrics, publisher.clone())?;
+        let push = PushLine { line, publisher: publisher.clone(), seen: seen.clone() };
         let health = Health::new(push.clone());
         let client = Client::new()?;
         let drivers = drivers(loaded, &config, &metrics, &client, &blobs);
@@ -110,7 +116,7 @@ impl Gateway {
         let answers = Admin {
             metrics,
             health,
-            lanes: lanes_status(replay.clone()),
+            lanes: lanes_status(replay.clone(), seen),
             kafka: kafka_status(publisher.clone()),
             ready: ready.clone(),
             started_at: crate::clock::now(),
@@ -129,6 +135,7 @@ impl Gateway {
             stop_ingress,
             stop_admin,
             replay,
+            sharing,
             tasks,
         })
     }
@@ -154,10 +161,29 @@ impl Gateway {
                 // A task that panicked has said so; the others must still end.
                 let _ = task.await;
             }
+            if let Some(sharing) = self.sharing {
+                sharing.end(GOODBYE_LIMIT).await;
+            }
             self.publisher.flush(grace).await;
         };
         tokio::time::timeout(grace, end).await.is_ok()
     }
+}
+
+/// The seen index; whoever takes push input shares it with the other replicas.
+fn start_seen(
+    config: &Config,
+    settings: &KafkaSettings,
+    metrics: &Metrics,
+    kafka: Arc<KafkaPublisher>,
+) -> Result<(Arc<Seen>, Option<Sharing>), String> {
+    let (window, max_ids) = (config.seen.window.0, config.seen.max_ids);
+    if !config.roles.iter().any(|role| matches!(role, Role::Ingress | Role::Fetches)) {
+        return Ok((Arc::new(Seen::local(window, max_ids, metrics.seen.clone())), None));
+    }
+    let seen = Arc::new(Seen::shared(window, max_ids, metrics.seen.clone()));
+    let sharing = Sharing::start(&seen, settings, kafka, window)?;
+    Ok((seen, Some(sharing)))
 }
 
 /// Builds the drivers of every instance.
@@ -299,12 +325,12 @@ fn taken(replay: &SharedReplay) -> Option<ReplayHandle> {
     replay.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
 }
 
-fn lanes_status(replay: Option<Arc<SharedReplay>>) -> crate::admin::LanesStatus {
+fn lanes_status(replay: Option<Arc<SharedReplay>>, seen: Arc<Seen>) -> crate::admin::LanesStatus {
     Arc::new(move || {
         let replay = replay.as_ref().and_then(|replay| {
             let handle = replay.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             handle.as_ref().map(ReplayHandle::status)
         });
-        serde_json::json!({ "replay": replay })
+        serde_json::json!({ "replay": replay, "seen": seen.status() })
     })
 }

@@ -19,4 +19,5 @@ pub mod ingress;
 pub mod intake;
 pub mod io;
 pub mod pipeline;
+pub mod seen;
 pub mod telemetry;

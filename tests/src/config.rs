@@ -71,7 +71,9 @@ impl Config {
         let topics = topic("events", EVENT_PARTITIONS)
             + &topic("deadletter", 1)
             + &topic("fetches", 2)
-            + &topic("cursors", CURSOR_PARTITIONS);
+            + &topic("cursors", CURSOR_PARTITIONS)
+            + &topic("raw", 1)
+            + &topic("seen", 1);
         format!(
             "kafka: {{ brokers: {brokers:?} }}\n\
              topics:\n{topics}\

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 use connector_sdk::{BuildContext, ConfigError, Connector, Entry};
 use serde_json::Value;
@@ -10,6 +11,12 @@ use super::document::{Document, Place, join};
 use super::interpolate::interpolate;
 use super::model::{Config, Instance};
 use super::suggest::{nearest, unknown_key};
+
+/// Providers send again within minutes; what is told to another replica takes seconds.
+const SEEN_WINDOW_MIN: Duration = Duration::from_secs(60);
+const SEEN_IDS_MIN: usize = 10_000;
+/// About four gigabytes.
+const SEEN_IDS_MAX: usize = 100_000_000;
 
 /// One thing wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +120,7 @@ fn check_names(config: &Config, found: &mut Vec<(String, String)>) {
             found.push((join("instances", name), message));
         }
     }
+    check_seen(config, found);
     if config.kafka.brokers.is_empty() {
         found.push(("kafka.brokers".into(), "at least one broker is needed, as host:port".into()));
     }
@@ -125,6 +133,20 @@ fn check_names(config: &Config, found: &mut Vec<(String, String)>) {
         if let Err(message) = crate::ingress::peer::Network::parse(proxy) {
             found.push((format!("ingress.trusted_proxies[{i}]"), message));
         }
+    }
+}
+
+fn check_seen(config: &Config, found: &mut Vec<(String, String)>) {
+    let seen = &config.seen;
+    if seen.window.0 < SEEN_WINDOW_MIN {
+        found.push(("seen.window".into(), format!("must be {} s at least", SEEN_WINDOW_MIN.as_secs())));
+    }
+    if !(SEEN_IDS_MIN..=SEEN_IDS_MAX).contains(&seen.max_ids) {
+        found.push(("seen.max_ids".into(), format!("must be from {SEEN_IDS_MIN} to {SEEN_IDS_MAX}")));
+    }
+    if config.topics.settings().seen.retention.is_some_and(|kept| kept < seen.window.0) {
+        let message = "is shorter than seen.window: after a restart older redeliveries would be published again";
+        found.push(("topics.seen.retention".into(), message.to_owned()));
     }
 }
 
@@ -207,6 +229,17 @@ mod tests {
         let found = problems("kafka: { brokers: [\"a:9092\"] }\ninstances:\n  a b: { connector: nope }\n");
         assert!(found[0].starts_with("inlet.yaml:3:3: instances.a b: an instance's name"), "{found:?}");
         assert!(found[1].contains("no connector 'nope'"), "{found:?}");
+    }
+
+    #[test]
+    fn d4_limits_of_the_seen_index_are_checked() {
+        let text = "kafka: { brokers: [\"a:9092\"] }\nseen:\n  window: 5s\n  max_ids: 10\n";
+        let found = problems(text);
+        assert!(found[0].starts_with("inlet.yaml:3:3: seen.window: must be 60 s"), "{found:?}");
+        assert!(found[1].starts_with("inlet.yaml:4:3: seen.max_ids: must be from"), "{found:?}");
+        let text = "kafka: { brokers: [\"a:9092\"] }\ntopics: { seen: { retention: 1h } }\n";
+        let found = problems(text);
+        assert!(found[0].contains("topics.seen.retention: is shorter than seen.window"), "{found:?}");
     }
 
     #[test]

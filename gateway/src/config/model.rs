@@ -39,6 +39,9 @@ pub struct Config {
     /// Events above this size travel as claim checks: the whole is a blob, the record refers to it.
     #[serde(default = "default_inline_max")]
     pub inline_max: Size,
+    /// How redeliveries of webhooks are recognised.
+    #[serde(default)]
+    pub seen: SeenSection,
     /// Detect the language of inbound texts (`routing.language`). Adds about half to the CPU of an input.
     #[serde(default)]
     pub detect_language: bool,
@@ -158,6 +161,23 @@ pub struct Blobs {
     pub url: Option<String>,
     /// Settings of the store as the S3 client names them (`aws_endpoint`, `aws_access_key_id`, `aws_secret_access_key`, `aws_region`, `aws_allow_http`).
     pub options: BTreeMap<String, Secret>,
+}
+
+/// The index of events that are published: a provider that sends again what is safe already is answered, and nothing is
+/// published a second time. Replicas share it through the topic `topics.seen`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SeenSection {
+    /// How long a published event is remembered; `topics.seen.retention` must not be shorter.
+    pub window: Span,
+    /// How many events are remembered at most, the newest; each takes 21 to 42 bytes of memory.
+    pub max_ids: usize,
+}
+
+impl Default for SeenSection {
+    fn default() -> Self {
+        Self { window: Span(std::time::Duration::from_secs(24 * 60 * 60)), max_ids: 1_800_000 }
+    }
 }
 
 /// Logging.

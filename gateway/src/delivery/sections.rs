@@ -44,12 +44,24 @@ pub struct TopicsSection {
     pub fetches: TopicSection,
     /// Positions of polled sources. The number of partitions is the number of shards and fixed for the topic's life.
     pub cursors: TopicSection,
+    /// Redacted raw inputs, for `inlet replay`; see `raw`.
+    pub raw: TopicSection,
+    /// Ids of events that are published, by which replicas recognise redeliveries; see `seen`.
+    pub seen: TopicSection,
 }
 
 impl Default for TopicsSection {
     fn default() -> Self {
         let topic = TopicSection::default;
-        Self { create: true, events: topic(), deadletter: topic(), fetches: topic(), cursors: topic() }
+        Self {
+            create: true,
+            events: topic(),
+            deadletter: topic(),
+            fetches: topic(),
+            cursors: topic(),
+            raw: topic(),
+            seen: topic(),
+        }
     }
 }
 
@@ -88,6 +100,8 @@ impl TopicsSection {
             deadletter: self.deadletter.over(defaults.deadletter),
             fetches: self.fetches.over(defaults.fetches),
             cursors: self.cursors.over(defaults.cursors),
+            raw: self.raw.over(defaults.raw),
+            seen: self.seen.over(defaults.seen),
         }
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
+use super::consumer::Isolation;
+
 pub use super::sections::{KafkaSection, Property, Retention, TopicSection, TopicsSection};
 pub use super::topic_settings::{CleanupPolicy, TopicSettings, Topics};
 
@@ -37,6 +39,11 @@ const PUSH_QUEUE_KBYTES: usize = 64 * 1024;
 const PUSH_QUEUE_RECORDS: usize = 100_000;
 /// Memory of one shard's producer; holds at least one batch of the replay lane.
 const SHARD_QUEUE_KBYTES: usize = 32 * 1024;
+
+/// Kafka answers a scanner at once when there is something, and after this when there is nothing.
+const SCAN_FETCH_WAIT: Duration = Duration::from_millis(500);
+/// Memory that a scanner may read ahead.
+const SCAN_QUEUE_KBYTES: usize = 16 * 1024;
 
 /// How often librdkafka reports the state of its connections.
 pub(super) const STATISTICS_INTERVAL: Duration = Duration::from_secs(2);
@@ -227,6 +234,17 @@ impl KafkaSettings {
         config.set("enable.partition.eof", "true");
         config.set("auto.offset.reset", "earliest");
         config.set("fetch.wait.max.ms", "20");
+        self.overridden(config)
+    }
+
+    /// A reader of whole topics, which waits for news without asking all the time.
+    pub(super) fn scanner(&self, isolation: Isolation) -> Result<ClientConfig, SettingsError> {
+        let mut config = self.reader(&self.tail_group())?;
+        config.set("fetch.wait.max.ms", millis(SCAN_FETCH_WAIT));
+        config.set("queued.max.messages.kbytes", SCAN_QUEUE_KBYTES.to_string());
+        if isolation == Isolation::Uncommitted {
+            config.set("isolation.level", "read_uncommitted");
+        }
         self.overridden(config)
     }
 

@@ -70,6 +70,8 @@ pub struct Topics {
     pub fetches: TopicSettings,
     /// Its number of partitions is the number of shards; it is fixed when the topic is created.
     pub cursors: TopicSettings,
+    pub raw: TopicSettings,
+    pub seen: TopicSettings,
 }
 
 impl Default for Topics {
@@ -87,6 +89,8 @@ impl Default for Topics {
             deadletter: topic("inlet.deadletter", 3, Some(30 * DAY), CleanupPolicy::CompactDelete),
             fetches: topic("inlet.fetches", 6, Some(7 * DAY), CleanupPolicy::Delete),
             cursors: topic("inlet.cursors", 32, None, CleanupPolicy::Compact),
+            raw: topic("inlet.raw", 6, Some(7 * DAY), CleanupPolicy::CompactDelete),
+            seen: topic("inlet.seen", 1, Some(2 * DAY), CleanupPolicy::Delete),
         }
     }
 }
@@ -98,6 +102,8 @@ impl Topics {
             TopicRole::DeadLetter => &self.deadletter,
             TopicRole::Fetches => &self.fetches,
             TopicRole::Cursors => &self.cursors,
+            TopicRole::Raw => &self.raw,
+            TopicRole::Seen => &self.seen,
         }
     }
 
@@ -107,6 +113,8 @@ impl Topics {
             TopicRole::DeadLetter => &mut self.deadletter,
             TopicRole::Fetches => &mut self.fetches,
             TopicRole::Cursors => &mut self.cursors,
+            TopicRole::Raw => &mut self.raw,
+            TopicRole::Seen => &mut self.seen,
         }
     }
 
@@ -159,6 +167,12 @@ pub(super) fn cleanup_fault(role: TopicRole, cleanup: CleanupPolicy) -> Option<&
         TopicRole::Events | TopicRole::Fetches if cleanup != CleanupPolicy::Delete => {
             Some("must be `delete`: compaction keeps one event of each conversation")
         }
+        TopicRole::Seen if cleanup != CleanupPolicy::Delete => {
+            Some("must be `delete`: compaction keeps the newest ids of each replica only")
+        }
+        TopicRole::Raw | TopicRole::DeadLetter if cleanup == CleanupPolicy::Delete => {
+            Some("must be `compact,delete`: without compaction `inlet erase` takes nothing away")
+        }
         _ => None,
     }
 }
@@ -172,7 +186,7 @@ mod tests {
         let topics = Topics::default();
         assert_eq!(topics.check(), []);
         let names: Vec<_> = TopicRole::ALL.iter().map(|r| topics.get(*r).name.as_str()).collect();
-        assert_eq!(names, ["inlet.events", "inlet.deadletter", "inlet.fetches", "inlet.cursors"]);
+        assert_eq!(names, ["inlet.events", "inlet.deadletter", "inlet.fetches", "inlet.cursors", "inlet.raw", "inlet.seen"]);
         assert_eq!(topics.role_of("inlet.fetches"), Some(TopicRole::Fetches));
     }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use connector_sdk::{Outcome, RawEvent};
 
-use super::settle::{fate, refused, settle};
+use super::settle::{Delivered, fate, refused, settle_delivered};
 use crate::delivery::{Parcel, PublishError, Publisher, Safe};
 use crate::pipeline::blobs::BlobFault;
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::{Prepared, SharedLine, bare_letter};
+use crate::pipeline::record::{Record, TopicRole};
+use crate::seen::{Claim, Seen, SeenId};
 use crate::telemetry::counters::{Fate, Returned};
 
 /// What a sender is told to wait when its input is not safe.
@@ -23,6 +25,8 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct PushLine {
     pub line: SharedLine,
     pub publisher: Arc<dyn Publisher>,
+    /// What is published already.
+    pub seen: Arc<Seen>,
 }
 
 /// Why an input is not safe now.
@@ -44,11 +48,7 @@ impl PushLine {
         let in_flight = instance.counters.accept();
         let late = NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
         match tokio::time::timeout(deadline, self.deliver(instance, raw)).await.unwrap_or(Err(late)) {
-            Ok((prepared, safe)) => {
-                let outcome = settle(instance, in_flight, prepared, &safe);
-                safe.claim();
-                outcome
-            }
+            Ok(delivered) => settle_delivered(instance, in_flight, delivered),
             Err(NotSafe { why, reason }) => {
                 tracing::warn!(instance = %instance.name, %reason, "input is not safe, given back");
                 in_flight.settle(Fate::Returned(why));
@@ -57,16 +57,64 @@ impl PushLine {
         }
     }
 
-    async fn deliver(&self, instance: &Instance, raw: &RawEvent) -> Result<(Prepared, Safe), NotSafe> {
+    /// parse → … → records; those that nobody has published or is publishing → safe; then the wait for the others'.
+    async fn deliver(&self, instance: &Instance, raw: &RawEvent) -> Result<Delivered, NotSafe> {
         let blobs = |fault: BlobFault| NotSafe { why: Returned::Blobs, reason: fault.to_string() };
         let mut prepared = self.prepare(instance, raw).await.map_err(blobs)?;
-        if prepared.records.is_empty() {
-            return Ok((prepared, Safe::OnKafka));
+        let mut records = std::mem::take(&mut prepared.records);
+        let mut left: Vec<SeenId> = records.iter().filter_map(SeenId::of).collect();
+        if left.is_empty() {
+            // Nothing to recognise it by: orders, which may be meant anew, or nothing at all.
+            return match records.is_empty() {
+                true => Ok(Delivered::new(prepared, Safe::OnKafka, 0)),
+                false => self.send(instance, raw, &mut prepared, records).await.map(|sent| sent.of(prepared, 0)),
+            };
         }
-        let parcel = parcel(instance, &mut prepared);
+        self.seen.ready().await;
+        let (mut first, mut events) = (None, 0);
+        while !left.is_empty() {
+            let claim = self.seen.claim(&left);
+            if !claim.own().is_empty() {
+                let own = take_own(&mut records, &claim);
+                let own_events = own.iter().filter(|record| record.topic == TopicRole::Events).count();
+                match self.send(instance, raw, &mut prepared, own).await? {
+                    // What is spooled beside it later is counted as an input of its own.
+                    Sent::Taken(safe) => drop(first.get_or_insert(safe)),
+                    letter => {
+                        // It is safe as a dead letter; a redelivery would become the same.
+                        drop(claim.land());
+                        return Ok(letter.of(prepared, 0));
+                    }
+                }
+                events += own_events;
+            }
+            left = claim.land().failed().await;
+        }
+        Ok(match first {
+            Some(safe) => Delivered::new(prepared, safe, events),
+            None => Delivered::duplicate(prepared),
+        })
+    }
+
+    /// Sends some of an input's records (with all its blobs), or a dead letter where Kafka refuses one for good.
+    async fn send(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        prepared: &mut Prepared,
+        records: Vec<Record>,
+    ) -> Result<Sent, NotSafe> {
+        let events = records.iter().filter(|record| record.topic == TopicRole::Events).count();
+        prepared.records = records;
+        let mut parcel = parcel(instance, prepared);
+        if let Fate::Published { events: counted } = &mut parcel.fate {
+            *counted = events;
+        }
         match self.publisher.deliver(vec![parcel]).await {
-            Ok(safe) => Ok((prepared, safe)),
-            Err(PublishError::Refused { reason, .. }) => self.refused(instance, raw, &reason).await,
+            Ok(safe) => Ok(Sent::Taken(safe)),
+            Err(PublishError::Refused { reason, .. }) => {
+                self.refused(instance, raw, &reason).await.map(|(prepared, safe)| Sent::Letter(prepared, safe))
+            }
             Err(error) => Err(NotSafe::kafka(error)),
         }
     }
@@ -107,4 +155,31 @@ pub(super) fn parcel(instance: &Instance, prepared: &mut Prepared) -> Parcel {
         accepted_at: crate::clock::now(),
         counters: (*instance.counters).clone(),
     }
+}
+
+/// What became of records that were sent.
+enum Sent {
+    Taken(Safe),
+    /// A dead letter stands for the whole input.
+    Letter(Prepared, Safe),
+}
+
+impl Sent {
+    fn of(self, prepared: Prepared, events: usize) -> Delivered {
+        match self {
+            Self::Taken(safe) => Delivered::new(prepared, safe, events),
+            Self::Letter(prepared, safe) => Delivered::new(prepared, safe, 0),
+        }
+    }
+}
+
+/// The records whose ids the caller has, and those without an id, which go with the first of them.
+fn take_own(records: &mut Vec<Record>, claim: &Claim<'_>) -> Vec<Record> {
+    let is_own = |record: &Record| SeenId::of(record).is_none_or(|id| claim.own().contains(&id));
+    if records.iter().all(is_own) {
+        return std::mem::take(records);
+    }
+    let (own, rest) = std::mem::take(records).into_iter().partition(is_own);
+    *records = rest;
+    own
 }

@@ -10,6 +10,46 @@ use crate::telemetry::counters::{Fate, InFlight};
 /// Counts an input that is safe where `safe` says, and says so.
 pub fn settle(instance: &Instance, in_flight: InFlight, prepared: Prepared, safe: &Safe) -> Outcome {
     let fate = fate(&prepared);
+    settle_as(instance, in_flight, prepared, safe, fate)
+}
+
+/// What came of an input over the push lane.
+pub struct Delivered {
+    prepared: Prepared,
+    /// Absent: it was safe before.
+    safe: Option<Safe>,
+    /// So many of its events were published now, the others before.
+    events: usize,
+}
+
+impl Delivered {
+    pub fn new(prepared: Prepared, safe: Safe, events: usize) -> Self {
+        Self { prepared, safe: Some(safe), events }
+    }
+
+    pub fn duplicate(prepared: Prepared) -> Self {
+        Self { prepared, safe: None, events: 0 }
+    }
+}
+
+/// Counts an input of the push lane, and says what its sender hears: a repeat is as safe as its first copy.
+pub fn settle_delivered(instance: &Instance, in_flight: InFlight, delivered: Delivered) -> Outcome {
+    let Delivered { prepared, safe, events } = delivered;
+    let fate = fate(&prepared);
+    let Some(safe) = safe else {
+        in_flight.settle(Fate::Duplicate);
+        return outcome(fate, prepared);
+    };
+    let own = match fate {
+        Fate::Published { .. } => Fate::Published { events },
+        other => other,
+    };
+    let outcome = settle_as(instance, in_flight, prepared, &safe, own);
+    safe.claim();
+    outcome
+}
+
+fn settle_as(instance: &Instance, in_flight: InFlight, prepared: Prepared, safe: &Safe, fate: Fate) -> Outcome {
     for item in &prepared.skipped {
         instance.counters.skipped(item);
     }
@@ -20,6 +60,10 @@ pub fn settle(instance: &Instance, in_flight: InFlight, prepared: Prepared, safe
         Safe::OnKafka => fate,
         Safe::Spooled(_) => Fate::Spooled,
     });
+    outcome(fate, prepared)
+}
+
+fn outcome(fate: Fate, prepared: Prepared) -> Outcome {
     match fate {
         Fate::DeadLettered => Outcome::DeadLettered,
         _ => Outcome::Safe { event_ids: prepared.event_ids },

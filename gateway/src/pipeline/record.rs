@@ -9,10 +9,13 @@ pub enum TopicRole {
     DeadLetter,
     Fetches,
     Cursors,
+    Raw,
+    Seen,
 }
 
 impl TopicRole {
-    pub const ALL: [TopicRole; 4] = [Self::Events, Self::DeadLetter, Self::Fetches, Self::Cursors];
+    pub const ALL: [TopicRole; 6] =
+        [Self::Events, Self::DeadLetter, Self::Fetches, Self::Cursors, Self::Raw, Self::Seen];
 
     /// Name in configuration and metrics.
     pub fn as_str(self) -> &'static str {
@@ -21,6 +24,8 @@ impl TopicRole {
             Self::DeadLetter => "deadletter",
             Self::Fetches => "fetches",
             Self::Cursors => "cursors",
+            Self::Raw => "raw",
+            Self::Seen => "seen",
         }
     }
 }
@@ -31,11 +36,17 @@ pub struct Record {
     pub topic: TopicRole,
     /// Kafka key.
     pub key: String,
+    /// Empty: a tombstone, which takes earlier records of its key away in a compacted topic.
     pub value: Bytes,
     pub headers: Vec<(&'static str, String)>,
 }
 
 impl Record {
+    /// Takes what has this key away, once the topic is compacted.
+    pub fn tombstone(topic: TopicRole, key: impl Into<String>) -> Self {
+        Self { topic, key: key.into(), value: Bytes::new(), headers: Vec::new() }
+    }
+
     /// Bytes that count against a topic's `max.message.bytes`, with a margin for the record's own framing.
     pub fn wire_bytes(&self) -> usize {
         const FRAMING_BYTES: usize = 128;

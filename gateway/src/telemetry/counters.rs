@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::tally::Series;
+use crate::seen::SeenMetrics;
 pub use super::tally::{Fate, InFlight, InstanceCounters, Returned, Tally};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -66,6 +67,8 @@ pub struct Metrics {
     returned: ByDetail,
     running: Family<InstanceLabels, Gauge>,
     latency: Family<InstanceLabels, Histogram>,
+    /// The seen index.
+    pub seen: SeenMetrics,
     /// 1 while Kafka confirms, 0 while it does not.
     pub kafka_up: Gauge,
     /// Requests for instances that are not there.
@@ -86,6 +89,7 @@ impl Default for Metrics {
             returned: Family::default(),
             running: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            seen: SeenMetrics::new(),
             kafka_up: Gauge::default(),
             unknown_instance: Counter::default(),
             overload: Counter::default(),
@@ -110,6 +114,7 @@ impl Metrics {
         registry.register("inputs_returned", "Accepted inputs given back, by reason", self.returned.clone());
         registry.register("instance_running", "1 while the instance's intake runs here", self.running.clone());
         registry.register("settle_seconds", "From receipt to settled", self.latency.clone());
+        self.seen.register(registry);
         registry.register("kafka_up", "1 while Kafka confirms", self.kafka_up.clone());
         registry.register("requests_unknown_instance", "Requests for unknown instances", self.unknown_instance.clone());
         registry.register("requests_overload", "Requests turned away under overload", self.overload.clone());

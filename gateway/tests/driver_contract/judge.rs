@@ -88,7 +88,8 @@ fn read_anew(record: &Record) -> Option<(String, How)> {
             let order: OrderRecord = serde_json::from_slice(&record.value).expect("an order");
             Some((order.order.id, How::Order))
         }
-        TopicRole::Cursors => panic!("a driver wrote a position by itself"),
+        TopicRole::Cursors | TopicRole::Seen => panic!("a driver wrote a position or seen ids by itself"),
+        TopicRole::Raw => None,
     }
 }
 

@@ -47,7 +47,7 @@ impl World {
         let blobs = BlobStore::open(&Blobs::default(), dir.path()).expect("a store");
         let publisher = Arc::new(MemoryPublisher::new(script.clone()));
         let line = Line { enricher: Enricher { blobs, detect_language: false }, inline_max_bytes: 512 << 10 };
-        let push = PushLine { line: Arc::new(line), publisher: publisher.clone() };
+        let push = PushLine { line: Arc::new(line), publisher: publisher.clone(), seen: Arc::default() };
         // Health has a Kafka of its own here, so that its events do not use up the script's answers.
         let healthy = PushLine { publisher: Arc::new(MemoryPublisher::default()), ..push.clone() };
         Self {

@@ -147,7 +147,7 @@ impl Server {
             open: tokio::sync::watch::Sender::new(true),
             waiting: AtomicU64::new(0),
         });
-        let push = PushLine { line: Arc::new(line), publisher: publisher.clone() };
+        let push = PushLine { line: Arc::new(line), publisher: publisher.clone(), seen: Arc::default() };
         let hook = Hook::new(Arc::new(instance(&metrics)), Arc::new(Door), Arc::new(NoHttp));
         let hooks = [("door".to_owned(), Arc::new(hook))].into();
         let ingress = Arc::new(Ingress::new(&config, hooks, push, metrics.clone()).expect("valid"));

@@ -1,10 +1,12 @@
-//! Readers of Inlet's own topics: [`Tail`] for people who watch, [`GroupConsumer`] for workers that share the work.
+//! Readers of Inlet's own topics: [`Tail`] for people who watch, [`Scan`] for whoever has to know what is there, [`GroupConsumer`] for workers that share the work.
 
 mod group;
 mod progress;
+mod scan;
 mod tail;
 
 pub use self::group::{GroupConsumer, Job};
+pub use self::scan::{Isolation, Scan};
 pub use self::tail::{Tail, TailFrom};
 
 use bytes::Bytes;

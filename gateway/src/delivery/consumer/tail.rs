@@ -84,7 +84,7 @@ fn assign(consumer: &StreamConsumer<Quiet>, names: &[String], from: TailFrom) ->
 }
 
 /// Ends of partitions, broken connections, and the missing right to the group that is never joined.
-fn is_passing(error: &KafkaError) -> bool {
+pub(super) fn is_passing(error: &KafkaError) -> bool {
     match error {
         KafkaError::PartitionEOF(_) => true,
         KafkaError::MessageConsumptionFatal(_) => false,

@@ -130,10 +130,11 @@ impl KafkaPublisher {
     ) -> Result<(), PublishError> {
         let topic = &self.topics.get(record.topic).name;
         let report = Box::new(Report { batch: batch.clone(), index });
-        let message = BaseRecord::with_opaque_to(topic, report)
-            .key(record.key.as_bytes())
-            .payload(record.value.as_ref())
-            .headers(headers(record));
+        let mut message =
+            BaseRecord::with_opaque_to(topic, report).key(record.key.as_bytes()).headers(headers(record));
+        if !record.value.is_empty() {
+            message = message.payload(record.value.as_ref());
+        }
         producer.send(message).map_err(|(error, _)| self.figures.count(&error, index, topic))
     }
 

@@ -21,6 +21,10 @@ const CURSORS_SEGMENT_MS: u64 = 60 * 60 * 1000;
 const CURSORS_SEGMENT_BYTES: u64 = 64 << 20;
 /// Compact as soon as a tenth is outdated: owners read the whole partition, and it is small.
 const CURSORS_DIRTY_RATIO: &str = "0.1";
+/// What was erased is gone from the disks after this (a day later for whoever asks Kafka for tombstones).
+const ERASED_WITHIN_MS: u64 = 6 * 60 * 60 * 1000;
+/// Old ids go an hour at a time.
+const SEEN_SEGMENT_MS: u64 = 60 * 60 * 1000;
 /// With this many replicas or more, a record is confirmed only when two have it.
 const SAFE_REPLICATION: i32 = 3;
 
@@ -82,6 +86,13 @@ pub fn creation(role: TopicRole, topic: &TopicSettings, max_message_bytes: usize
         config.push(("segment.ms", CURSORS_SEGMENT_MS.to_string()));
         config.push(("segment.bytes", CURSORS_SEGMENT_BYTES.to_string()));
         config.push(("min.cleanable.dirty.ratio", CURSORS_DIRTY_RATIO.to_owned()));
+    }
+    match role {
+        TopicRole::Raw | TopicRole::DeadLetter => {
+            config.push(("max.compaction.lag.ms", ERASED_WITHIN_MS.to_string()));
+        }
+        TopicRole::Seen => config.push(("segment.ms", SEEN_SEGMENT_MS.to_string())),
+        TopicRole::Events | TopicRole::Fetches | TopicRole::Cursors => {}
     }
     if topic.replication >= SAFE_REPLICATION {
         config.push(("min.insync.replicas", "2".to_owned()));

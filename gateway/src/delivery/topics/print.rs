@@ -131,9 +131,11 @@ fn row(settings: &KafkaSettings, role: TopicRole, max_message_bytes: usize) -> T
     let topic = settings.topics.get(role);
     let (key, writer, reader) = match role {
         TopicRole::Events => ("conversation", "inlet: ingress, sources, fetches", "your consumers; inlet tail"),
-        TopicRole::DeadLetter => ("dead letter id", "inlet: ingress, sources, fetches", "you; inlet tail --deadletter"),
+        TopicRole::DeadLetter => ("dead letter id", "inlet: ingress, sources, fetches; inlet replay, erase", "you; inlet tail, replay, erase"),
         TopicRole::Fetches => ("what is to be fetched", "inlet: ingress, sources", "inlet: fetches"),
         TopicRole::Cursors => ("instance and stream", "inlet: sources", "inlet: sources, inlet cursors"),
+        TopicRole::Raw => ("raw id", "inlet: ingress, sources, fetches; inlet replay, erase", "inlet replay, erase"),
+        TopicRole::Seen => ("replica", "inlet: ingress, fetches", "inlet: ingress, fetches"),
     };
     TopicRow {
         role: role.as_str(),
@@ -167,6 +169,8 @@ fn acls(settings: &KafkaSettings) -> Vec<Acl> {
         topic(TopicRole::DeadLetter, &["Read"]),
         topic(TopicRole::Fetches, &["Read"]),
         topic(TopicRole::Cursors, &["Read"]),
+        topic(TopicRole::Raw, &["Read"]),
+        topic(TopicRole::Seen, &["Read"]),
         group(settings.owners_group()),
         group(settings.fetches_group()),
         group(settings.tail_group()),
@@ -216,7 +220,7 @@ mod tests {
     fn the_commands_create_and_grant_everything() {
         let text = sheet().to_commands("kafka:9092", "User:inlet");
         let creations = text.lines().filter(|l| l.contains(" --create ")).count();
-        assert_eq!(creations, 4);
+        assert_eq!(creations, TopicRole::ALL.len());
         assert!(
             text.contains(
                 "--topic inlet.cursors --partitions 32 --replication-factor 3 --config cleanup.policy=compact"

@@ -1,0 +1,126 @@
+//! Reads a topic from a moment on to the end that it had, and further: for whoever has to know what is there. Blocks its
+//! thread.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::ConsumeError;
+use super::tail::is_passing;
+use crate::delivery::link::Quiet;
+use crate::delivery::settings::KafkaSettings;
+use crate::pipeline::record::TopicRole;
+
+/// One question to Kafka.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a reader sees of open and aborted transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Nothing, nor what comes behind an open one in its partition.
+    Committed,
+    /// Everything that is there.
+    Uncommitted,
+}
+
+/// All partitions of one topic, each in its order.
+pub struct Scan {
+    consumer: BaseConsumer<Quiet>,
+    /// Offsets that each partition's end had at the start, as far as they are not reached.
+    ends: HashMap<i32, i64>,
+    offsets: u64,
+}
+
+impl Scan {
+    /// From the records of `since` on (milliseconds since 1970), or from the beginning. Fails when Kafka does not answer
+    /// within seconds or the topic is missing.
+    pub fn open(
+        settings: &KafkaSettings,
+        role: TopicRole,
+        since_millis: Option<i64>,
+        isolation: Isolation,
+    ) -> Result<Self, ConsumeError> {
+        let name = &settings.topics.get(role).name;
+        let consumer: BaseConsumer<Quiet> = settings.scanner(isolation)?.create_with_context(Quiet)?;
+        let metadata = consumer.fetch_metadata(Some(name), CALL_LIMIT)?;
+        let partitions: Vec<_> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
+        if partitions.is_empty() {
+            return Err(ConsumeError::NoTopic(name.clone()));
+        }
+        let begins = begins(&consumer, name, &partitions, since_millis)?;
+        let mut list = TopicPartitionList::new();
+        let (mut ends, mut offsets) = (HashMap::new(), 0);
+        for partition in partitions {
+            let (low, high) = consumer.fetch_watermarks(name, partition, CALL_LIMIT)?;
+            // Records of that time that are gone, or not there yet.
+            let begin = begins.get(&partition).copied().unwrap_or(low).clamp(low, high);
+            list.add_partition_offset(name, partition, Offset::Offset(begin))?;
+            if begin < high {
+                ends.insert(partition, high);
+                offsets += high.abs_diff(begin);
+            }
+        }
+        consumer.assign(&list)?;
+        Ok(Self { consumer, ends, offsets })
+    }
+
+    /// Offsets between the begin and the end: about the number of records, for progress.
+    pub fn offsets(&self) -> u64 {
+        self.offsets
+    }
+
+    /// Everything that was there at the start has been read.
+    pub fn at_end(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The next record, or nothing within `wait` or while Kafka is away. Reads on behind the end.
+    pub fn poll(&mut self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, ConsumeError> {
+        let Self { consumer, ends, .. } = self;
+        match consumer.poll(wait) {
+            None => Ok(None),
+            Some(Ok(message)) => {
+                if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
+                    ends.remove(&message.partition());
+                }
+                Ok(Some(message))
+            }
+            // The last offsets may be those of transaction markers, which no reader sees.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                ends.remove(&partition);
+                Ok(None)
+            }
+            Some(Err(error)) if is_passing(&error) => {
+                tracing::debug!(%error, "scan waits");
+                Ok(None)
+            }
+            Some(Err(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// The first offset of that time, a partition; absent: from its beginning.
+fn begins(
+    consumer: &BaseConsumer<Quiet>,
+    name: &str,
+    partitions: &[i32],
+    since_millis: Option<i64>,
+) -> Result<HashMap<i32, i64>, ConsumeError> {
+    let Some(since) = since_millis else { return Ok(HashMap::new()) };
+    let mut times = TopicPartitionList::new();
+    for partition in partitions {
+        times.add_partition_offset(name, *partition, Offset::Offset(since.max(0)))?;
+    }
+    let found = consumer.offsets_for_times(times, CALL_LIMIT)?;
+    let begin = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+        Offset::Offset(offset) => Some((element.partition(), offset)),
+        // Nothing is as young as that.
+        Offset::End => Some((element.partition(), i64::MAX)),
+        _ => None,
+    };
+    Ok(found.elements().into_iter().filter_map(begin).collect())
+}

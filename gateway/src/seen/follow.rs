@@ -1,0 +1,156 @@
+//! Hears the other replicas: fills the index at the start, keeps it filled, and finds what a replica that was killed had
+//! not told.
+//!
+//! A replica tells its ids up to half a second after their events are safe. What one that is killed has not told is among
+//! the events: it is read there, from the moment up to which the replica had told everything. Also events of open and
+//! aborted transactions are read: a killed process may have left one open, behind which nothing committed is visible for
+//! seconds; an input of an aborted one is read again by its source, and the replay lane does not ask the index.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Batch;
+use super::peers::Peers;
+use super::state::Filling;
+use super::{Seen, SeenId};
+use crate::delivery::consumer::{ConsumeError, Isolation, Scan};
+use crate::delivery::settings::KafkaSettings;
+use crate::pipeline::record::TopicRole;
+
+/// How long one look for a record takes when there is none.
+const POLL: Duration = Duration::from_millis(100);
+/// Clocks of brokers and replicas may differ by so much.
+const CLOCKS: Duration = Duration::from_secs(5);
+/// One's own batches come back within this, or the index is behind.
+const BEHIND: Duration = Duration::from_secs(5);
+/// Pause after a failure: the topic may be missing still.
+const RETRY: Duration = Duration::from_millis(500);
+/// Longest look among the events.
+const REPAIR_LIMIT: Duration = Duration::from_secs(60);
+
+pub struct Follower {
+    settings: KafkaSettings,
+    seen: Arc<Seen>,
+    peers: Peers,
+    own: String,
+    window: Duration,
+    stop: CancellationToken,
+}
+
+impl Follower {
+    pub fn new(
+        settings: KafkaSettings,
+        seen: Arc<Seen>,
+        own: String,
+        window: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { settings, seen, peers: Peers::new(own.clone()), own, window, stop }
+    }
+
+    /// Until it is stopped.
+    pub fn run(mut self) {
+        let mut told = false;
+        while !self.stop.is_cancelled() {
+            let Err(error) = self.follow() else { return };
+            self.seen.failed(&error);
+            if !std::mem::replace(&mut told, true) {
+                tracing::warn!(%error, "ids of other replicas cannot be read yet; redeliveries are recognised by this replica's own");
+            }
+            std::thread::sleep(RETRY);
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), ConsumeError> {
+        let since = crate::clock::now().minus(self.window).unix_millis();
+        let mut scan = Scan::open(&self.settings, TopicRole::Seen, Some(since), Isolation::Committed)?;
+        while !scan.at_end() && !self.stop.is_cancelled() {
+            if let Some(message) = scan.poll(POLL)? {
+                self.hear(&message);
+            }
+        }
+        // Who of these is alive is not known yet; for those who are there is little to read.
+        let open = self.peers.open();
+        self.repair(&open)?;
+        self.seen.state.set(Filling::Filled, None);
+        tracing::debug!(status = ?self.seen.status(), "seen index is filled");
+        while !self.stop.is_cancelled() {
+            if let Some(message) = scan.poll(POLL)? {
+                self.hear(&message);
+            }
+            self.judge()?;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, message: &BorrowedMessage<'_>) {
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let headers = headers.filter_map(|header| Some((header.key, header.value?)));
+        let read = Batch::read(message.key().unwrap_or_default(), headers, message.payload().unwrap_or_default());
+        let Some(batch) = read else {
+            tracing::warn!(offset = message.offset(), "a record on the seen topic is not Inlet's; passed over");
+            return;
+        };
+        self.peers.hear(&batch, Instant::now());
+        if batch.replica != self.own {
+            self.seen.learn(batch.ids, false);
+        }
+    }
+
+    /// Looks after those who fell silent, and whether it hears anything at all.
+    fn judge(&mut self) -> Result<(), ConsumeError> {
+        let hears = self.peers.own_heard().is_none_or(|heard| heard.elapsed() < BEHIND);
+        let filling = if hears { Filling::Filled } else { Filling::Behind };
+        if self.seen.state.now() != filling {
+            self.seen.state.set(filling, (!hears).then(|| "nothing comes from Kafka".to_owned()));
+        }
+        let mut silent = self.peers.silent();
+        // Kafka did not take this one's own batches for a while, but takes them again: nothing is missing here.
+        silent.retain(|(replica, _)| *replica != self.own);
+        if silent.is_empty() {
+            return Ok(());
+        }
+        self.repair(&silent)?;
+        let Some(mut outbox) = self.seen.outbox() else { return Ok(()) };
+        for (replica, watermark) in silent {
+            tracing::info!(replica, "a replica ended without a goodbye; its last ids were found among the events");
+            self.peers.close(&replica);
+            self.seen.metrics.repairs.inc();
+            outbox.repaired.push((replica, watermark));
+        }
+        Ok(())
+    }
+
+    /// Finds what these have not told, among the events from their watermarks on, and tells it.
+    fn repair(&self, open: &[(String, i64)]) -> Result<(), ConsumeError> {
+        let Some(watermark) = open.iter().map(|(_, watermark)| *watermark).min() else { return Ok(()) };
+        let oldest = crate::clock::now().minus(self.window).unix_millis();
+        let since = watermark.saturating_sub(CLOCKS.as_millis() as i64).max(oldest);
+        let began = Instant::now();
+        let mut scan = Scan::open(&self.settings, TopicRole::Events, Some(since), Isolation::Uncommitted)?;
+        let mut found = 0;
+        while !scan.at_end() && !self.stop.is_cancelled() {
+            if began.elapsed() > REPAIR_LIMIT {
+                tracing::warn!(found, limit = ?REPAIR_LIMIT, "not all events since a replica was last heard could be looked at; redeliveries of the others are published again");
+                break;
+            }
+            if let Some(message) = scan.poll(POLL)?
+                && let Some(id) = event_id(&message)
+            {
+                found += 1;
+                self.seen.learn([id], true);
+            }
+        }
+        tracing::debug!(replicas = open.len(), found, took = ?began.elapsed(), "looked among the events");
+        Ok(())
+    }
+}
+
+fn event_id(message: &BorrowedMessage<'_>) -> Option<SeenId> {
+    let headers = message.headers()?;
+    let id = headers.iter().find(|header| header.key == "ce_id")?.value?;
+    SeenId::parse(std::str::from_utf8(id).ok()?)
+}

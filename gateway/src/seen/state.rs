@@ -1,0 +1,75 @@
+//! How much the index knows.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+/// How long an input waits for the index at a start; well below the deadline after which it would be given back.
+const READY_WAIT: Duration = Duration::from_millis(1500);
+
+/// How much the index knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Filling {
+    /// What this process has published; there is nobody else.
+    Local,
+    /// It is being read from Kafka.
+    Filling,
+    /// All that was told within the window.
+    Filled,
+    /// It was filled, and has not heard of the others for seconds.
+    Behind,
+    /// What this process has published and could read before Kafka went away.
+    Blind,
+}
+
+const ALL: [Filling; 5] = [Filling::Local, Filling::Filling, Filling::Filled, Filling::Behind, Filling::Blind];
+
+pub struct State {
+    filling: AtomicU8,
+    reason: Mutex<Option<String>>,
+    changed: Notify,
+}
+
+impl State {
+    pub fn of(filling: Filling) -> Self {
+        Self { filling: AtomicU8::new(filling as u8), reason: Mutex::default(), changed: Notify::new() }
+    }
+
+    pub fn set(&self, filling: Filling, reason: Option<String>) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        if self.filling.swap(filling as u8, Ordering::Release) != filling as u8 {
+            tracing::debug!(?filling, "seen index");
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub fn get(&self) -> (Filling, Option<String>) {
+        (self.now(), self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// A new id is new to all replicas.
+    pub fn knows_all(&self) -> bool {
+        matches!(self.now(), Filling::Local | Filling::Filled)
+    }
+
+    pub async fn ready(&self) {
+        if self.now() != Filling::Filling {
+            return;
+        }
+        let mut changed = std::pin::pin!(self.changed.notified());
+        changed.as_mut().enable();
+        if self.now() == Filling::Filling {
+            // After that it goes on with what is known.
+            let _ = tokio::time::timeout(READY_WAIT, changed).await;
+        }
+    }
+
+    pub fn now(&self) -> Filling {
+        ALL.into_iter().find(|one| *one as u8 == self.filling.load(Ordering::Acquire)).unwrap_or(Filling::Blind)
+    }
+}
