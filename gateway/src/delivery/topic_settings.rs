@@ -186,7 +186,10 @@ mod tests {
         let topics = Topics::default();
         assert_eq!(topics.check(), []);
         let names: Vec<_> = TopicRole::ALL.iter().map(|r| topics.get(*r).name.as_str()).collect();
-        assert_eq!(names, ["inlet.events", "inlet.deadletter", "inlet.fetches", "inlet.cursors", "inlet.raw", "inlet.seen"]);
+        assert_eq!(
+            names,
+            ["inlet.events", "inlet.deadletter", "inlet.fetches", "inlet.cursors", "inlet.raw", "inlet.seen"]
+        );
         assert_eq!(topics.role_of("inlet.fetches"), Some(TopicRole::Fetches));
     }
 

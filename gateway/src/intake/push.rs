@@ -79,7 +79,9 @@ impl PushLine {
                 let own_events = own.iter().filter(|record| record.topic == TopicRole::Events).count();
                 match self.send(instance, raw, &mut prepared, own).await? {
                     // What is spooled beside it later is counted as an input of its own.
-                    Sent::Taken(safe) => drop(first.get_or_insert(safe)),
+                    Sent::Taken(safe) => {
+                        first.get_or_insert(safe);
+                    }
                     letter => {
                         // It is safe as a dead letter; a redelivery would become the same.
                         drop(claim.land());

@@ -172,11 +172,6 @@ impl Claim<'_> {
         &self.own
     }
 
-    /// Nothing else is known or on its way.
-    pub fn is_all_of(&self, ids: &[SeenId]) -> bool {
-        self.own.len() == ids.len()
-    }
-
     /// The events of the caller's own ids are safe.
     pub fn land(mut self) -> Joined {
         let now = Instant::now();

@@ -12,8 +12,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::tally::Series;
-use crate::seen::SeenMetrics;
 pub use super::tally::{Fate, InFlight, InstanceCounters, Returned, Tally};
+use crate::seen::SeenMetrics;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct InstanceLabels {

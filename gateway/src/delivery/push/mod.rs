@@ -130,8 +130,7 @@ impl KafkaPublisher {
     ) -> Result<(), PublishError> {
         let topic = &self.topics.get(record.topic).name;
         let report = Box::new(Report { batch: batch.clone(), index });
-        let mut message =
-            BaseRecord::with_opaque_to(topic, report).key(record.key.as_bytes()).headers(headers(record));
+        let mut message = BaseRecord::with_opaque_to(topic, report).key(record.key.as_bytes()).headers(headers(record));
         if !record.value.is_empty() {
             message = message.payload(record.value.as_ref());
         }

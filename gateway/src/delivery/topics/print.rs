@@ -131,7 +131,11 @@ fn row(settings: &KafkaSettings, role: TopicRole, max_message_bytes: usize) -> T
     let topic = settings.topics.get(role);
     let (key, writer, reader) = match role {
         TopicRole::Events => ("conversation", "inlet: ingress, sources, fetches", "your consumers; inlet tail"),
-        TopicRole::DeadLetter => ("dead letter id", "inlet: ingress, sources, fetches; inlet replay, erase", "you; inlet tail, replay, erase"),
+        TopicRole::DeadLetter => (
+            "dead letter id",
+            "inlet: ingress, sources, fetches; inlet replay, erase",
+            "you; inlet tail, replay, erase",
+        ),
         TopicRole::Fetches => ("what is to be fetched", "inlet: ingress, sources", "inlet: fetches"),
         TopicRole::Cursors => ("instance and stream", "inlet: sources", "inlet: sources, inlet cursors"),
         TopicRole::Raw => ("raw id", "inlet: ingress, sources, fetches; inlet replay, erase", "inlet replay, erase"),
