@@ -46,7 +46,7 @@ impl Form {
         let mut parsed = self.0.parse.parse(raw);
         assert_eq!((parsed.events.len(), parsed.rejected.len()), (1, 0), "{:?}", parsed.rejected);
         let cx = StampContext { tenant: "t", connector: "contact", received_at: raw.received_at, raw_sha256: "" };
-        stamp(parsed.events.remove(0), &cx)
+        *stamp(parsed.events.remove(0), &cx)
     }
 
     fn page(&self, at: Timestamp) -> Reply {

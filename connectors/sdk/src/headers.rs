@@ -1,27 +1,40 @@
 //! Header lines in their order, looked up without regard to case.
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Header lines in the order received; names are lower case.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Headers(Vec<(String, HeaderValue)>);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<Line>);
 
-/// A header's bytes; text on the wire where it is UTF-8.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-struct HeaderValue(Bytes);
+/// One line; text on the wire where its value is UTF-8.
+#[derive(Clone, PartialEq, Eq)]
+struct Line {
+    /// Of a text: names come in as `str` only.
+    name: Bytes,
+    value: Bytes,
+}
 
-impl From<String> for HeaderValue {
-    fn from(text: String) -> Self {
-        Self(text.into())
+impl Line {
+    fn name(&self) -> &str {
+        std::str::from_utf8(&self.name).unwrap_or("")
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
-impl From<HeaderValue> for String {
-    fn from(value: HeaderValue) -> Self {
-        String::from_utf8_lossy(&value.0).into_owned()
+impl Serialize for Headers {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.0.iter().map(|line| (line.name(), String::from_utf8_lossy(&line.value))))
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let lines = Vec::<(String, String)>::deserialize(d)?;
+        Ok(Self(lines.into_iter().map(|(name, value)| Line { name: name.into(), value: value.into() }).collect()))
     }
 }
 
@@ -37,8 +50,23 @@ pub enum HeaderFault {
 }
 
 impl Headers {
+    /// Copies all lines, most requests' into one allocation.
+    pub fn copied<'a>(lines: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        const USUAL_BYTES: usize = 1024;
+        const USUAL_LINES: usize = 16;
+        let (mut copy, mut all) = (BytesMut::with_capacity(USUAL_BYTES), Vec::with_capacity(USUAL_LINES));
+        for (name, value) in lines {
+            copy.extend_from_slice(name.as_bytes());
+            copy.make_ascii_lowercase();
+            let name = copy.split().freeze();
+            copy.extend_from_slice(value);
+            all.push(Line { name, value: copy.split().freeze() });
+        }
+        Self(all)
+    }
+
     pub fn push(&mut self, name: &str, value: impl Into<Bytes>) {
-        self.0.push((name.to_ascii_lowercase(), HeaderValue(value.into())));
+        self.0.push(Line { name: name.to_ascii_lowercase().into(), value: value.into() });
     }
 
     /// Replaces every line of this name by one.
@@ -48,7 +76,7 @@ impl Headers {
     }
 
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(have, _)| !have.eq_ignore_ascii_case(name));
+        self.0.retain(|line| !line.is(name));
     }
 
     /// The first line of this name that is UTF-8.
@@ -57,7 +85,7 @@ impl Headers {
     }
 
     pub fn get_all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.0.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| &value.0[..])
+        self.0.iter().filter(move |line| line.is(name)).map(|line| &line.value[..])
     }
 
     /// The one line of this name; a signature header that comes twice is refused, not guessed at.
@@ -78,11 +106,11 @@ impl Headers {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (name.as_str(), &value.0[..]))
+        self.0.iter().map(|line| (line.name(), &line.value[..]))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.0.iter().map(Line::name)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -91,9 +119,9 @@ impl Headers {
 
     /// Keeps the lines for which `keep(name)` holds; masks the others' values.
     pub fn mask_unless(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        for (name, value) in &mut self.0 {
-            if !keep(name) {
-                value.0 = Bytes::from_static(crate::redact::MASK.as_bytes());
+        for line in &mut self.0 {
+            if !keep(line.name()) {
+                line.value = Bytes::from_static(crate::redact::MASK.as_bytes());
             }
         }
     }

@@ -62,7 +62,8 @@ impl Parsed {
 #[derive(Debug)]
 pub struct Draft {
     pub key: EventKey,
-    pub event: Event,
+    /// Boxed: an event is large, and moves along the whole line.
+    pub event: Box<Event>,
     pub blobs: Vec<Blob>,
 }
 
@@ -80,8 +81,8 @@ impl std::fmt::Debug for Blob {
 }
 
 impl Draft {
-    pub fn new(key: EventKey, event: Event) -> Self {
-        Self { key, event, blobs: Vec::new() }
+    pub fn new(key: EventKey, event: impl Into<Box<Event>>) -> Self {
+        Self { key, event: event.into(), blobs: Vec::new() }
     }
 
     /// An event of a type that the connector does not model: named, with its raw part.

@@ -17,7 +17,7 @@ pub struct StampContext<'a> {
 }
 
 /// Fills in the envelope. Pure: the same draft and context give the same event.
-pub fn stamp(draft: Draft, cx: &StampContext<'_>) -> Event {
+pub fn stamp(draft: Draft, cx: &StampContext<'_>) -> Box<Event> {
     let Draft { key, mut event, .. } = draft;
     event.id = event_id(cx.tenant, &event.provider, &event.account, event.kind.as_str(), &key);
     event.tenant = cx.tenant.to_owned();

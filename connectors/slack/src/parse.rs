@@ -174,6 +174,6 @@ pub(crate) fn unsupported(cx: Cx<'_>, kind: &str, subtype: &str) -> Parsed {
         event.unwrap_or(raw),
     );
     draft.event.provenance = cx.event(Kind::Unsupported, None, &name).provenance;
-    let (key, event) = (draft.key, draft.event);
+    let (key, event) = (draft.key, *draft.event);
     Parsed::one(cx.draft(key, event, Map::new()))
 }

@@ -137,14 +137,9 @@ impl Ingress {
             }
         };
         raw.peer = Some(client(peer, &parts.headers, &self.trusted));
-        let mut headers = Headers::default();
-        for (name, value) in &parts.headers {
-            // Inlet's own headers on a raw input tell where it stood; a stranger must not write them.
-            if !name.as_str().starts_with("inlet-") {
-                headers.push(name.as_str(), Bytes::copy_from_slice(value.as_bytes()));
-            }
-        }
-        raw.headers = headers;
+        let lines = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        // Inlet's own headers on a raw input tell where it stood; a stranger must not write them.
+        raw.headers = Headers::copied(lines.filter(|(name, _)| !name.starts_with("inlet-")));
         raw
     }
 }

@@ -76,7 +76,8 @@ pub async fn serve<H, F>(
             }
         };
         let _ = stream.set_nodelay(true);
-        let (builder, handler, stopping) = (builder.clone(), handler.clone(), stopping.clone());
+        // A token of its own: one that all share has one lock, which every connection would take at every step.
+        let (builder, handler, stopping) = (builder.clone(), handler.clone(), stopping.child_token());
         connections.spawn(async move {
             connection(stream, peer, builder, limits.head_time, stopping, handler).await;
             drop(permit);

@@ -70,7 +70,7 @@ async fn publish(push: &PushLine, Waiting { instance, kind, notice, at }: Waitin
     }
 }
 
-fn event(instance: &Instance, kind: Kind, notice: Notice, at: Timestamp) -> Event {
+fn event(instance: &Instance, kind: Kind, notice: Notice, at: Timestamp) -> Box<Event> {
     let mut event = Event::new(kind, Channel::System, instance.connector, instance.name.clone(), at);
     event.direction = Direction::Internal;
     event.conversation = Conversation::new(KeyBasis::Account, "health");

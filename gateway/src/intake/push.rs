@@ -46,8 +46,8 @@ impl PushLine {
     /// given back, though it may be on Kafka: its next delivery has the same ids.
     pub async fn run(&self, instance: &Instance, raw: &RawEvent, deadline: Duration) -> Outcome {
         let in_flight = instance.counters.accept();
-        let late = NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
-        match tokio::time::timeout(deadline, self.deliver(instance, raw)).await.unwrap_or(Err(late)) {
+        let late = |_| NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
+        match tokio::time::timeout(deadline, self.deliver(instance, raw)).await.unwrap_or_else(|e| Err(late(e))) {
             Ok(delivered) => settle_delivered(instance, in_flight, delivered),
             Err(NotSafe { why, reason }) => {
                 tracing::warn!(instance = %instance.name, %reason, "input is not safe, given back");

@@ -15,9 +15,11 @@ use super::record::{Record, TopicRole};
 pub const JSON: &str = "application/json";
 /// Prefix of CloudEvents types.
 pub const CE_TYPE_PREFIX: &str = "inlet.";
+/// Size of a chat message's event, roughly.
+const JSON_USUAL_BYTES: usize = 4096;
 
 /// CloudEvents 1.0, Kafka binary mode: attributes as headers, the event as value.
-pub async fn event(event: Event, line: &Line) -> Result<Record, BlobFault> {
+pub async fn event(event: Box<Event>, line: &Line) -> Result<Record, BlobFault> {
     let mut headers = vec![
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", event.id.clone()),
@@ -34,7 +36,7 @@ pub async fn event(event: Event, line: &Line) -> Result<Record, BlobFault> {
     let has_blobs = event.attachments.iter().any(|attachment| attachment.blob.is_some());
     let value = to_json(&event);
     let (value, claimed) = if value.len() > line.inline_max_bytes {
-        (claim_check(event, value, line).await?, true)
+        (Box::pin(claim_check(event, value, line)).await?, true)
     } else {
         (value, false)
     };
@@ -45,7 +47,7 @@ pub async fn event(event: Event, line: &Line) -> Result<Record, BlobFault> {
 }
 
 /// Stores the whole event and leaves its envelope with the reference.
-async fn claim_check(mut event: Event, whole: Bytes, line: &Line) -> Result<Bytes, BlobFault> {
+async fn claim_check(mut event: Box<Event>, whole: Bytes, line: &Line) -> Result<Bytes, BlobFault> {
     let reference = blob_ref(&whole);
     line.enricher.blobs.put(&reference, whole).await?;
     event.claim_check = Some(reference);
@@ -90,5 +92,10 @@ pub fn fetch_order(instance: &Instance, order: &FetchOrder, ordered_at: Timestam
 
 /// Plain data to JSON, which cannot fail for these types: their maps have string keys.
 pub fn to_json<T: Serialize>(value: &T) -> Bytes {
-    serde_json::to_vec(value).map(Bytes::from).unwrap_or_else(|_| Bytes::from_static(b"null"))
+    // Room for most of them: growing from nothing copies each several times.
+    let mut json = Vec::with_capacity(JSON_USUAL_BYTES);
+    match serde_json::to_writer(&mut json, value) {
+        Ok(()) => json.into(),
+        Err(_) => Bytes::from_static(b"null"),
+    }
 }

@@ -1,7 +1,7 @@
 //! What the line adds to an event: stored blobs, routing, language.
 
-use connector_sdk::Draft;
-use connector_sdk::schemas::{Direction, Language};
+use connector_sdk::Blob;
+use connector_sdk::schemas::{Direction, Event, Language};
 use whatlang::{Detector, Lang};
 
 pub use super::blobs::BlobFault;
@@ -23,14 +23,17 @@ pub struct Enricher {
 }
 
 impl Enricher {
-    pub async fn enrich(&self, instance: &Instance, draft: &mut Draft) -> Result<(), BlobFault> {
-        self.blobs.put_all(std::mem::take(&mut draft.blobs)).await?;
-        let event = &mut draft.event;
+    /// Stores the bytes that an event refers to.
+    pub async fn store(&self, blobs: Vec<Blob>) -> Result<(), BlobFault> {
+        self.blobs.put_all(blobs).await
+    }
+
+    /// Routing and language.
+    pub fn enrich(&self, instance: &Instance, event: &mut Event) {
         instance.route(&event.account, &mut event.routing);
         if self.detect_language && event.direction == Direction::Inbound && event.routing.language.is_none() {
             event.routing.language = event.text.as_deref().and_then(language);
         }
-        Ok(())
     }
 }
 

@@ -75,13 +75,17 @@ impl Line {
         for order in &parsed.fetches {
             out.records.push(encode::fetch_order(instance, order, raw.received_at));
         }
-        for draft in parsed.events {
-            let event = self.finish(instance, raw, &raw_sha256, draft).await?;
+        // What happens to few inputs stands in boxes: the room for all of it would move with every input.
+        for mut draft in parsed.events {
+            if !draft.blobs.is_empty() {
+                Box::pin(self.enricher.store(std::mem::take(&mut draft.blobs))).await?;
+            }
+            let event = self.finish(instance, raw, &raw_sha256, draft);
             out.event_ids.push(event.id.clone());
             out.records.push(encode::event(event, self).await?);
         }
         for rejected in &parsed.rejected {
-            self.reject(instance, raw, rejected, &mut out).await?;
+            Box::pin(self.reject(instance, raw, rejected, &mut out)).await?;
         }
         Ok(out)
     }
@@ -96,20 +100,14 @@ impl Line {
         }
     }
 
-    async fn finish(
-        &self,
-        instance: &Instance,
-        raw: &RawEvent,
-        raw_sha256: &str,
-        mut draft: Draft,
-    ) -> Result<Event, BlobFault> {
-        self.enricher.enrich(instance, &mut draft).await?;
+    fn finish(&self, instance: &Instance, raw: &RawEvent, raw_sha256: &str, mut draft: Draft) -> Box<Event> {
+        self.enricher.enrich(instance, &mut draft.event);
         let tenant = instance.tenant(&draft.event.account).to_owned();
         let cx = StampContext { tenant: &tenant, connector: &instance.name, received_at: raw.received_at, raw_sha256 };
         let mut event = stamp(draft, &cx);
         event.provenance.resync |= raw.headers.get(RESYNC_HEADER) == Some("true");
         event.trace = crate::telemetry::traceparent();
-        Ok(event)
+        event
     }
 
     async fn reject(

@@ -21,7 +21,13 @@ const SECRET: &str = "bench-secret";
 const CONNECTIONS: [usize; 2] = [64, 512];
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// Partitions of both topics, unless `--partitions N` says otherwise: as the first figures were taken. librdkafka sends one
+/// request for each partition, so that a keyed load on many of them costs the broker more than the bare proxy's, which has
+/// no key and fills one partition after the other.
+const PARTITIONS: i32 = 1;
+
 struct Plan {
+    partitions: i32,
     rounds: usize,
     measure: Duration,
     warm_up: Duration,
@@ -34,14 +40,18 @@ fn main() -> Result<()> {
     {
         return bare::serve(bootstrap, port.parse()?);
     }
+    let partitions = match args.iter().position(|arg| arg == "--partitions") {
+        Some(at) => args.get(at + 1).context("--partitions wants a number")?.parse().context("--partitions")?,
+        None => PARTITIONS,
+    };
     let plan = if args.iter().any(|arg| arg == "--quick") {
-        Plan { rounds: 1, measure: Duration::from_secs(4), warm_up: Duration::from_secs(1) }
+        Plan { partitions, rounds: 1, measure: Duration::from_secs(4), warm_up: Duration::from_secs(1) }
     } else {
-        Plan { rounds: 3, measure: Duration::from_secs(6), warm_up: Duration::from_secs(2) }
+        Plan { partitions, rounds: 3, measure: Duration::from_secs(6), warm_up: Duration::from_secs(2) }
     };
     let kafka = Kafka::one()?;
-    kafka.create_topic("bare.events", 12)?;
-    let mut gateway = Gateway::run(&config(&kafka.bootstrap()))?;
+    kafka.create_topic("bare.events", plan.partitions)?;
+    let mut gateway = Gateway::run(&config(&kafka.bootstrap(), plan.partitions))?;
     let bare = Bare::start(&kafka.bootstrap())?;
     let targets = [
         ("bare", format!("127.0.0.1:{}", bare.port), bare.child.id()),
@@ -70,10 +80,10 @@ fn measure(address: &str, pid: u32, connections: usize, plan: &Plan) -> Result<F
     Ok(figures)
 }
 
-fn config(bootstrap: &str) -> String {
+fn config(bootstrap: &str, partitions: i32) -> String {
     format!(
         "kafka: {{ brokers: [\"{bootstrap}\"] }}\n\
-         topics: {{ events: {{ replication: 1 }}, deadletter: {{ replication: 1 }}, fetches: {{ replication: 1 }}, cursors: {{ replication: 1 }} }}\n\
+         topics: {{ events: {{ partitions: {partitions}, replication: 1 }}, deadletter: {{ replication: 1 }}, fetches: {{ replication: 1 }}, cursors: {{ replication: 1 }} }}\n\
          ingress: {{ listen: \"@INGRESS@\" }}\nadmin: {{ listen: \"@ADMIN@\" }}\ndata_dir: \"@DATA@\"\n\
          instances: {{ slack: {{ connector: slack, options: {{ signing_secret: {SECRET} }} }} }}\n"
     )

@@ -54,7 +54,7 @@ impl Subject {
             received_at: raw.received_at,
             raw_sha256: &sha256_hex(&raw.body),
         };
-        stamp(draft, &cx)
+        *stamp(draft, &cx)
     }
 }
 
