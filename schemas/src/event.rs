@@ -10,6 +10,7 @@ use crate::call::Call;
 use crate::content::Part;
 use crate::conversation::{Conversation, KeyBasis, Quoted, Referral, Target};
 use crate::identity::{Actor, Recipient};
+use crate::json::Json;
 use crate::kind::{Channel, Direction, Kind};
 use crate::provenance::{DeliveryReport, Provenance};
 use crate::routing::Routing;
@@ -107,7 +108,7 @@ pub struct Event {
     pub provenance: Provenance,
     /// What the provider said beyond the fields above, as it came (secrets masked). Not to be relied on across providers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider_data: Option<Value>,
+    pub provider_data: Option<Json>,
     /// Set when the event was too large for a record: the whole event is the JSON in this blob, and
     /// `text`, `content`, `attachments` and `provider_data` are left out here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

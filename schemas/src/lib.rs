@@ -12,6 +12,7 @@ pub mod content;
 pub mod conversation;
 pub mod event;
 pub mod identity;
+pub mod json;
 pub mod kind;
 pub mod provenance;
 pub mod routing;
@@ -24,6 +25,7 @@ pub use content::{ContactCard, FormField, Location, OrderItem, Part, Product, Te
 pub use conversation::{Conversation, ConversationType, KeyBasis, Quoted, Referral, Target};
 pub use event::{Event, Notice, SCHEMA_VERSION, UnsupportedPart};
 pub use identity::{Actor, Identity, Recipient, Role, scheme};
+pub use json::Json;
 pub use kind::{Channel, Direction, Kind};
 pub use provenance::{AuthResult, Automation, Charset, Dedupe, DeliveryReport, Provenance, Spam, Truncation};
 pub use routing::{Language, Routing};

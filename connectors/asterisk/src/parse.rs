@@ -183,8 +183,8 @@ impl<'a> Input<'a> {
     fn draft(&self, mut event: Event, call_id: &str, leg_id: &str) -> Parsed {
         event.provenance.provider_type = Some(self.name.to_owned());
         event.provider_sequence = self.frame.get("SequenceNumber").map(str::to_owned);
-        event.provider_data =
-            Some(self.frame.rest(TOLD)).filter(|rest| rest.as_object().is_some_and(|map| !map.is_empty()));
+        let rest = self.frame.rest(TOLD);
+        event.provider_data = rest.as_object().is_some_and(|map| !map.is_empty()).then(|| rest.into());
         Parsed::one(Draft::new(id::fact(call_id, leg_id, self.name, self.frame, &self.raw.body), event))
     }
 

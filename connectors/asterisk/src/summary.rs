@@ -33,7 +33,7 @@ pub fn parse(options: &Options, raw: &RawEvent) -> Parsed {
     let (call_id, at) = (call.call_id.clone(), call.ended_at.unwrap_or(raw.received_at));
     let mut event = event(options, kind, at, call);
     event.provenance.provider_type = Some("call".into());
-    event.provider_data = telling.rest();
+    event.provider_data = telling.rest().map(Into::into);
     if let Some(dropped) = raw.headers.get(wire::DROPPED).and_then(|text| text.parse::<u64>().ok()) {
         event.provenance.truncations.push(Truncation {
             field: "/provider_data".into(),

@@ -53,7 +53,7 @@ fn draft(form: &Form, raw: &RawEvent, submission: Submission) -> Draft {
     event.conversation.title = Some(form.name.clone());
     event.conversation.subject = roles.subject.as_deref().and_then(|key| first(&fields, key));
     event.text = Some(text(form, &fields));
-    event.provider_data = Some(extra::provider_data(form, raw, &submission, &roles, &fields));
+    event.provider_data = Some(extra::provider_data(form, raw, &submission, &roles, &fields).into());
     event.provenance = provenance(form, raw, &submission);
     event.provenance.message_ids = vec![key.event_id.clone()];
     event.provenance.provider_event_id = submission.id(raw);

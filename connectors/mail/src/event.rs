@@ -107,7 +107,7 @@ pub fn parse(mail: &Bytes, input: &MailInput<'_>) -> Parsed {
         note_lossy(&mut draft.event.provenance, subject.declared);
     }
     draft.event.provenance.sanitized |= header_bytes(&headers).any(|raw| raw.contains(&0));
-    draft.event.provider_data = Some(provider_data(&mut draft, &headers, &facts, input, notes));
+    draft.event.provider_data = Some(provider_data(&mut draft, &headers, &facts, input, notes).into());
     Parsed::one(draft)
 }
 

@@ -225,7 +225,7 @@ impl<'a> Input<'a> {
             let account = serde_json::json!({ "acct": acct });
             event.sender = Some(status::actor(&account, &self.options.domain));
         }
-        event.provider_data = Some(serde_json::json!({ "status_code": gone.status_code }));
+        event.provider_data = Some(serde_json::json!({ "status_code": gone.status_code }).into());
         Parsed::one(Draft::new(id::message(&gone.id), event))
     }
 
@@ -237,7 +237,7 @@ impl<'a> Input<'a> {
         event.provenance.provider_type = Some(name.to_owned());
         // The server proved itself by its certificate, the input came by our own log-in.
         event.provenance.verified_by = self.raw.uri.starts_with("https://").then(|| "tls-login".into());
-        event.provider_data = rest(whole, notification.is_some());
+        event.provider_data = rest(whole, notification.is_some()).map(Into::into);
         if let Some(account) = whole.get("account").filter(|account| account.is_object()) {
             self.acted(&mut event, account);
             if let Some(id) = json::id(account, "/id") {

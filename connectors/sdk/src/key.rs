@@ -45,8 +45,7 @@ pub fn event_id(tenant: &str, provider: &str, account: &str, kind: &str, key: &E
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = (bytes[6] & 0x0f) | 0x80;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let text = hex::encode(bytes);
-    format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
+    uuid::Uuid::from_bytes(bytes).hyphenated().to_string()
 }
 
 /// Lower-case hex SHA-256 of some bytes.

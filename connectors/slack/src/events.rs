@@ -9,6 +9,7 @@ use connector_sdk::{EventKey, Parsed, Timestamp};
 use serde_json::Value;
 
 use crate::parse::{Cx, direction, unsupported};
+use crate::rest::Rest;
 use crate::wire::Event;
 use crate::{Slack, id, message, skipped};
 
@@ -48,7 +49,8 @@ fn reaction(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>, kind: Kind) -> Pars
     let Some(emoji) = event.reaction.take() else {
         return Parsed::reject("missing_field", "reaction without `reaction`");
     };
-    let item = |name: &str| event.rest.get("item")?.get(name)?.as_str();
+    let item: Option<Value> = event.rest.value("item");
+    let item = |name: &str| item.as_ref()?.get(name)?.as_str();
     let (channel, ts, file) = (item("channel"), item("ts"), item("file"));
     let mut unified = cx.event(kind, event.event_ts.as_deref(), &message::provider_type(&event));
     unified.provider_sequence = event.event_ts.as_deref().and_then(id::sequence);
@@ -141,7 +143,7 @@ fn stopped(cx: Cx<'_>, event: Event<'_>, reason: &str, action: &str) -> Parsed {
 
 /// Slack dropped events of one minute: they are lost, and this says which minute.
 pub(crate) fn rate_limited(cx: Cx<'_>) -> Parsed {
-    let Some(minute) = cx.envelope.get("minute_rate_limited").and_then(Value::as_i64) else {
+    let Some(minute) = cx.envelope.read("minute_rate_limited") else {
         return Parsed::reject("missing_field", "app_rate_limited without `minute_rate_limited`");
     };
     let Some(from) = Timestamp::from_unix_seconds(minute) else {
@@ -157,7 +159,7 @@ pub(crate) fn rate_limited(cx: Cx<'_>) -> Parsed {
         from: Some(from),
         to: Some(from.plus(RATE_WINDOW)),
     });
-    Parsed::one(cx.draft(EventKey::new(format!("rate:{minute}")), unified, serde_json::Map::new()))
+    Parsed::one(cx.draft(EventKey::new(format!("rate:{minute}")), unified, Rest::default()))
 }
 
 fn about_the_app(unified: &mut Unified) {

@@ -103,7 +103,7 @@ fn place(event: &mut Unified, payload: &Value) {
 fn finish(raw: &RawEvent, mut event: Unified, trigger: Option<String>, payload: Value) -> Parsed {
     let key = EventKey::new(trigger.clone().unwrap_or_else(|| key::content_key(&[&raw.body])));
     event.provenance.provider_event_id = trigger;
-    event.provider_data = Some(Value::Object(Map::from_iter([("payload".to_owned(), payload)])));
+    event.provider_data = Some(Value::Object(Map::from_iter([("payload".to_owned(), payload)])).into());
     Parsed::one(Draft::new(key, event))
 }
 

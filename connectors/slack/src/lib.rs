@@ -10,6 +10,7 @@ mod interact;
 mod message;
 mod parse;
 mod redact;
+mod rest;
 mod skipped;
 mod text;
 mod webhook;

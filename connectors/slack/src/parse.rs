@@ -2,10 +2,10 @@
 
 use connector_sdk::schemas::{Direction, Event as Unified, Kind, Timestamp};
 use connector_sdk::{Draft, EventKey, Parse, Parsed, RawEvent, Wire, json, key};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::wire::{Envelope, Event};
+use crate::rest::{Kept, Rest};
+use crate::wire::{Envelope, Event, Text};
 use crate::{Slack, events, files, interact, redact, webhook};
 
 pub(crate) const PROVIDER: &str = "slack";
@@ -35,7 +35,7 @@ impl Slack {
         }
         match json::parse(&raw.body) {
             Err(rejected) => Parsed { rejected: vec![rejected], ..Parsed::default() },
-            Ok(document) => match Envelope::deserialize(document.value) {
+            Ok(document) => match serde_json::from_str(&document.value.to_string()) {
                 Ok(envelope) => self.envelope(envelope, raw, document.sanitized),
                 Err(_) => Parsed::reject("unexpected_shape", "body is no object with an `event` object in it"),
             },
@@ -52,7 +52,7 @@ impl Slack {
         let Some(account) = account(&envelope) else {
             return Parsed::reject("missing_field", "body names no `team_id`");
         };
-        let event_time = envelope.rest.get("event_time").and_then(Value::as_i64);
+        let event_time = envelope.rest.read("event_time");
         let cx = Cx {
             raw,
             account: &account,
@@ -70,30 +70,35 @@ impl Slack {
     }
 
     /// Whether the business itself acted: the app (by the envelope's word) or a configured id.
-    pub(crate) fn is_own(&self, envelope: &Map<String, Value>, actor: &Event<'_>) -> bool {
-        let app = actor.app_id.as_deref().or_else(|| actor.rest.get("bot_profile")?.get("app_id")?.as_str());
+    pub(crate) fn is_own(&self, envelope: &Rest<'_>, actor: &Event<'_>) -> bool {
+        let profile: Option<Value> = actor.app_id.is_none().then(|| actor.rest.value("bot_profile")).flatten();
+        let app = actor.app_id.as_deref().or_else(|| profile.as_ref()?.get("app_id")?.as_str());
         let listed = |id: Option<&str>| id.is_some_and(|id| self.own_ids.iter().any(|own| own == id));
         if listed(app) || listed(actor.user.as_deref()) || listed(actor.bot_id.as_deref()) {
             return true;
         }
-        let this_app = envelope.get("api_app_id").and_then(Value::as_str);
-        if app.is_some() && app == this_app {
+        if app.is_some() && app == envelope.text("api_app_id").as_deref() {
             return true;
         }
-        let installs = envelope.get("authorizations").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        installs.iter().any(|install| {
+        let Some(user) = actor.user.as_deref() else { return false };
+        // Who is not named there is not there: most messages are spared the look.
+        if !envelope.raw("authorizations").is_some_and(|raw| raw.get().contains(user)) {
+            return false;
+        }
+        let installs: Option<Vec<Value>> = envelope.read("authorizations");
+        installs.unwrap_or_default().iter().any(|install| {
             install.get("is_bot") == Some(&Value::Bool(true))
-                && install.get("user_id").and_then(Value::as_str) == actor.user.as_deref()
-                && actor.user.is_some()
+                && install.get("user_id").and_then(Value::as_str) == Some(user)
         })
     }
 }
 
 /// The workspace; for installs on a whole organisation the organisation, where no workspace is named.
 fn account(envelope: &Envelope<'_>) -> Option<String> {
-    let named = |name: &str| envelope.rest.get(name).and_then(Value::as_str);
-    let team = envelope.team_id.as_deref().or_else(|| named("context_team_id")).or_else(|| named("enterprise_id"));
-    team.filter(|id| !id.is_empty()).map(str::to_owned)
+    let named = |name: &str| envelope.rest.text(name);
+    let team = envelope.team_id.as_deref().map(Text::Borrowed);
+    let team = team.or_else(|| named("context_team_id")).or_else(|| named("enterprise_id"));
+    team.filter(|id| !id.is_empty()).map(Text::into_owned)
 }
 
 /// What every event of one input shares.
@@ -104,7 +109,7 @@ pub(crate) struct Cx<'a> {
     /// By the envelope's clock, in whole seconds.
     pub happened: Timestamp,
     /// The envelope's further fields.
-    pub envelope: Map<String, Value>,
+    pub envelope: Rest<'a>,
     pub sanitized: bool,
 }
 
@@ -125,15 +130,15 @@ impl Cx<'_> {
     }
 
     /// Ends an event: what has no field of its own is kept beside it.
-    pub fn draft(self, key: EventKey, mut event: Unified, rest: Map<String, Value>) -> Draft {
-        let mut data = Map::with_capacity(2);
+    pub fn draft(self, key: EventKey, mut event: Unified, rest: Rest<'_>) -> Draft {
+        let mut data = Rest::default();
         if !rest.is_empty() {
-            data.insert("event".to_owned(), Value::Object(rest));
+            data.insert(Text::Borrowed("event"), Kept::Rest(rest));
         }
         if !self.envelope.is_empty() {
-            data.insert("envelope".to_owned(), Value::Object(self.envelope));
+            data.insert(Text::Borrowed("envelope"), Kept::Rest(self.envelope));
         }
-        event.provider_data = Some(Value::Object(data));
+        event.provider_data = data.into_json();
         Draft::new(key, event)
     }
 }
@@ -149,7 +154,7 @@ pub(crate) fn stamp_input(event: &mut Unified, raw: &RawEvent, sanitized: bool) 
 }
 
 /// Direction of what this actor did.
-pub(crate) fn direction(slack: &Slack, envelope: &Map<String, Value>, actor: &Event<'_>) -> Direction {
+pub(crate) fn direction(slack: &Slack, envelope: &Rest<'_>, actor: &Event<'_>) -> Direction {
     match actor.user.as_deref() {
         _ if slack.is_own(envelope, actor) => Direction::OutboundEcho,
         // Slack itself.
@@ -175,5 +180,5 @@ pub(crate) fn unsupported(cx: Cx<'_>, kind: &str, subtype: &str) -> Parsed {
     );
     draft.event.provenance = cx.event(Kind::Unsupported, None, &name).provenance;
     let (key, event) = (draft.key, *draft.event);
-    Parsed::one(cx.draft(key, event, Map::new()))
+    Parsed::one(cx.draft(key, event, Rest::default()))
 }

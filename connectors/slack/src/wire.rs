@@ -6,9 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use connector_sdk::json::SoundText;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::rest::{Kept, Rest};
 
 /// Text of the body, borrowed where it holds no escapes.
 pub type Text<'a> = Cow<'a, str>;
@@ -19,7 +22,8 @@ enum Field<'a> {
     Other(Value),
 }
 
-/// Declares a struct of text fields and `rest`, and its one-pass visitor.
+/// Declares a struct of text fields and `rest`, and its one-pass visitor. It reads from text alone: what it keeps is
+/// borrowed from there.
 macro_rules! lenient {
     ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident = $key:literal),+ $(,)? } $($nested:ident: $nested_key:literal $nested_type:ty)?) => {
         $(#[$meta])*
@@ -28,7 +32,7 @@ macro_rules! lenient {
             $($(#[$fmeta])* pub $field: Option<Text<'a>>,)+
             $(pub $nested: Option<$nested_type>,)?
             /// Every other field.
-            pub rest: Map<String, Value>,
+            pub rest: Rest<'a>,
         }
 
         impl<'de> Deserialize<'de> for $name<'de> {
@@ -48,12 +52,12 @@ macro_rules! lenient {
                                     Field::Text(text) => out.$field = Some(text),
                                     Field::Other(Value::Null) => {}
                                     Field::Other(value) => {
-                                        out.rest.insert($key.to_owned(), value);
+                                        out.rest.insert(Cow::Borrowed($key), Kept::Value(value));
                                     }
                                 },)+
                                 _ => {
-                                    let value = map.next_value()?;
-                                    out.rest.insert(key.into_owned(), value);
+                                    let SoundText(raw) = map.next_value()?;
+                                    out.rest.insert(key, Kept::Raw(raw));
                                 }
                             }
                         }
@@ -101,7 +105,8 @@ lenient! {
     }
 }
 
-struct Key<'a>(Text<'a>);
+/// A name, or any text.
+pub struct Key<'a>(pub Text<'a>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

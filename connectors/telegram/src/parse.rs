@@ -115,7 +115,7 @@ impl<'a> Cx<'a> {
         event.provenance.provider_event_id = Some(self.update.id.clone());
         event.provenance.provider_type = Some(self.update.kind.to_owned());
         event.provenance.sanitized = self.sanitized;
-        event.provider_data = Some(self.holder().clone());
+        event.provider_data = Some(self.holder().clone().into());
         if let Some(conversation) = id::conversation(self.holder()) {
             event.conversation = conversation;
         }
@@ -126,7 +126,7 @@ impl<'a> Cx<'a> {
     /// One of several events of the update: the list that they were taken from is not repeated in each.
     pub fn event_of(&self, kind: Kind, list: &[&str]) -> Event {
         let mut event = self.event(kind);
-        if let Some(data) = event.provider_data.as_mut().and_then(Value::as_object_mut) {
+        if let Some(data) = event.provider_data.as_mut().and_then(|data| data.value_mut().as_object_mut()) {
             data.retain(|name, _| !list.contains(&name.as_str()));
         }
         event

@@ -107,7 +107,7 @@ impl<'a> Context<'a> {
         let mut event = Event::new(kind, channel, PROVIDER, self.account(), self.at());
         provenance(&mut event, self.raw, provider_type);
         event.provenance.provider_event_id = self.event_id.map(str::to_owned);
-        event.provider_data = self.params.rest(used);
+        event.provider_data = self.params.rest(used).map(Into::into);
         event
     }
 

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use connector_sdk::{Headers, Http, HttpFault, HttpRequest, HttpResponse, Intake, RawEvent, Timestamp, Wire, async_trait};
+use connector_sdk::{
+    Headers, Http, HttpFault, HttpRequest, HttpResponse, Intake, RawEvent, Timestamp, Wire, async_trait,
+};
 use inlet::config::load_str;
 use inlet::delivery::{PublishError, Publisher};
 use inlet::intake::push::PushLine;

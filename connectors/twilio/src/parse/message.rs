@@ -221,8 +221,8 @@ fn location(cx: &Context<'_>, event: &mut Event) {
         _ => {
             for name in ["Latitude", "Longitude", "Address", "Label"] {
                 if let Some(value) = params.raw(name) {
-                    let data = event.provider_data.get_or_insert_with(|| serde_json::json!({}));
-                    data[name] = value.into();
+                    let data = event.provider_data.get_or_insert_with(|| serde_json::json!({}).into());
+                    data.value_mut()[name] = value.into();
                 }
             }
         }

@@ -78,7 +78,7 @@ impl Context<'_> {
             // Which keys a mapping has read is not known: without its word the item is kept whole.
             None => {
                 let data = mapped.provider_data.take().unwrap_or_else(|| self.item.clone());
-                event.provider_data = (!data.is_null()).then_some(data);
+                event.provider_data = (!data.is_null()).then(|| data.into());
             }
         }
         Ok(event)

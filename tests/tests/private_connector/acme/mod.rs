@@ -82,7 +82,7 @@ impl Parse for Pages {
         event.conversation = Conversation::new(KeyBasis::Event, &id);
         event.text = Some(text.to_owned());
         event.content = vec![Part::plain(text)];
-        event.provider_data = Some(body);
+        event.provider_data = Some(body.into());
         Parsed::one(Draft::new(EventKey::new(id), event))
     }
 }

@@ -239,6 +239,6 @@ impl Bench {
     pub fn call(&self, raw: &RawEvent) -> connector_sdk::schemas::Event {
         let mut parsed = Parser::new(Arc::new(self.options.clone())).parse(raw);
         assert_eq!((parsed.events.len(), parsed.rejected.len()), (1, 0));
-        parsed.events.remove(0).event
+        *parsed.events.remove(0).event
     }
 }
