@@ -87,7 +87,7 @@ async fn run(inputs: usize) -> Result<()> {
     let blobs = BlobStore::open(&config.blobs, dir.path()).map_err(|e| anyhow!(e))?;
     let line = Line { enricher: Enricher { blobs, detect_language: false }, inline_max_bytes: 512 << 10 };
     let publisher = Arc::new(Takes::default());
-    let push = PushLine { line: Arc::new(line), publisher: publisher.clone() };
+    let push = PushLine { line: Arc::new(line), publisher: publisher.clone(), seen: Arc::default() };
     let now = inlet::clock::now();
     let requests: Vec<RawEvent> = (0..inputs).map(|number| request(&hook, number, now)).collect();
     let begun = Instant::now();
