@@ -135,6 +135,12 @@ impl Ledger {
         self.known(id).attempts[attempt.0].end = Some((at, answer));
     }
 
+    /// The replicas have ended: so has every delivery that was under way.
+    pub fn cut_all(&mut self, at: Millis) {
+        let attempts = self.entries.values_mut().flat_map(|entry| &mut entry.attempts);
+        attempts.filter(|attempt| attempt.end.is_none()).for_each(|open| open.end = Some((at, Answer::Cut)));
+    }
+
     /// Makes an offered input an obligation without an answer: a mail in the mailbox, a frame that was surely taken.
     pub fn owe(&mut self, id: &str) {
         self.known(id).owed = true;
@@ -185,9 +191,12 @@ mod tests {
         for id in ["answered", "refused", "cut", "silent", "open", "mail", "frame"] {
             ledger.offer(id, input(Class::Push));
         }
-        for (id, answer) in
-            [("answered", Answer::Safe), ("refused", Answer::NotSafe), ("cut", Answer::Cut), ("silent", Answer::Silence)]
-        {
+        for (id, answer) in [
+            ("answered", Answer::Safe),
+            ("refused", Answer::NotSafe),
+            ("cut", Answer::Cut),
+            ("silent", Answer::Silence),
+        ] {
             let attempt = ledger.begin(id, 0, 10);
             ledger.end(id, &attempt, 20, answer);
         }
@@ -214,6 +223,21 @@ mod tests {
         assert_eq!(entry.first_safe(), Some(8));
         assert_eq!(entry.accepted_by().map(|attempt| attempt.replica), Some(1));
         assert!(entry.attempts[0].covers(1_000) && !entry.attempts[1].covers(10) && !entry.attempts[1].covers(5));
+    }
+
+    #[test]
+    fn a_crash_ends_what_was_under_way() {
+        let mut ledger = Ledger::default();
+        ledger.offer("x", input(Class::Push));
+        let safe = ledger.begin("x", 0, 0);
+        ledger.end("x", &safe, 5, Answer::Safe);
+        ledger.begin("x", 0, 6);
+        ledger.cut_all(9);
+        let entry = ledger.get("x").expect("offered");
+        assert_eq!(
+            entry.attempts.iter().map(|a| a.end).collect::<Vec<_>>(),
+            [Some((5, Answer::Safe)), Some((9, Answer::Cut))]
+        );
     }
 
     #[test]
