@@ -31,6 +31,12 @@ impl Config {
         }
     }
 
+    /// Reaches the brokers by other addresses, such as proxies: `host:port,…`.
+    pub fn by_way_of(mut self, bootstrap: &str) -> Self {
+        self.brokers = bootstrap.split(',').map(str::to_owned).collect();
+        self
+    }
+
     /// Further top-level YAML.
     pub fn with(mut self, section: &str) -> Self {
         self.sections.push_str(section);

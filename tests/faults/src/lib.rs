@@ -6,3 +6,4 @@
 pub mod dice;
 pub mod judge;
 pub mod ledger;
+pub mod run;

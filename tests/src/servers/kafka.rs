@@ -1,6 +1,7 @@
 //! Apache Kafka (KRaft, no ZooKeeper) on free loopback ports: one broker, or three that replicate.
 
 use crate::process::{Process, Workdir, run};
+use crate::servers::proxy::Proxy;
 use crate::{cache, ports, wait};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -26,6 +27,8 @@ pub const FULL_SPEED: &str = "INLET_KAFKA_FULL_SPEED";
 #[derive(Debug)]
 pub struct Kafka {
     brokers: Vec<Broker>,
+    /// Clients that reach it by proxies of their own, by client, then by broker.
+    sides: Vec<Vec<Proxy>>,
     // Last, so that the brokers are dropped before their folder.
     dir: Workdir,
 }
@@ -52,6 +55,14 @@ impl Kafka {
         Ok(kafka)
     }
 
+    /// Three brokers, and for each of so many clients a way of its own to them that can be disturbed
+    /// ([`Kafka::side`], [`Kafka::side_bootstrap`]). What goes by [`Kafka::bootstrap`] is never disturbed.
+    pub fn three_with_sides(sides: usize) -> Result<Self> {
+        let mut kafka = Self::prepared_with_sides(3, sides)?;
+        kafka.start_all()?;
+        Ok(kafka)
+    }
+
     /// One broker for all tests of this process that do not disturb it; it ends with the process.
     pub fn shared() -> &'static Self {
         static SHARED: LazyLock<Kafka> = LazyLock::new(|| Kafka::one().expect("Kafka starts"));
@@ -60,6 +71,10 @@ impl Kafka {
 
     /// Formatted, with ports chosen, but not running: for whoever must come up before Kafka does.
     pub fn prepared(count: usize) -> Result<Self> {
+        Self::prepared_with_sides(count, 0)
+    }
+
+    fn prepared_with_sides(count: usize, sides: usize) -> Result<Self> {
         let dir = Workdir::new("kafka")?;
         let ports: Vec<(u16, u16)> = (0..count).map(|_| (ports::free(), ports::free())).collect();
         let voters: Vec<_> = ports.iter().enumerate().map(|(i, (_, c))| format!("{}@127.0.0.1:{c}", i + 1)).collect();
@@ -71,16 +86,24 @@ impl Kafka {
                 .context("a temporary folder's path has at least sixteen bytes")?,
         );
         let mut brokers = Vec::new();
+        let mut ways: Vec<Vec<Proxy>> = (0..sides).map(|_| Vec::new()).collect();
         for (index, (port, controller)) in ports.iter().enumerate() {
             let logs = dir.path().join(format!("logs{index}"));
-            let text = properties(index + 1, *port, *controller, &voters, &logs.display().to_string());
+            let mut listeners = vec![Listener { name: "PLAINTEXT".to_owned(), port: *port, advertised: *port }];
+            for (side, way) in ways.iter_mut().enumerate() {
+                let port = ports::free();
+                let proxy = Proxy::start(port)?;
+                listeners.push(Listener { name: format!("SIDE{side}"), port, advertised: proxy.port() });
+                way.push(proxy);
+            }
+            let text = properties(index + 1, &listeners, *controller, &voters, &logs.display().to_string());
             let config = dir.write(&format!("server{index}.properties"), text)?;
             run(java(&[])?
                 .args(["kafka.tools.StorageTool", "format", "--cluster-id", &cluster_id, "--config"])
                 .arg(&config))?;
             brokers.push(Broker { port: *port, config, process: None });
         }
-        Ok(Self { brokers, dir })
+        Ok(Self { brokers, sides: ways, dir })
     }
 
     pub fn start_all(&mut self) -> Result<()> {
@@ -112,6 +135,11 @@ impl Kafka {
         drop(self.brokers[index].process.take());
     }
 
+    /// Waits until a broker that was launched answers.
+    pub fn await_broker(&mut self, index: usize) -> Result<()> {
+        self.await_brokers(index, 1)
+    }
+
     /// SIGSTOP: its sockets stay open, nothing answers.
     pub fn pause(&self, index: usize) {
         self.brokers[index].process.iter().for_each(Process::pause);
@@ -125,6 +153,21 @@ impl Kafka {
     pub fn bootstrap(&self) -> String {
         let all: Vec<_> = self.brokers.iter().map(|b| format!("127.0.0.1:{}", b.port)).collect();
         all.join(",")
+    }
+
+    /// The proxies of one client, a broker each.
+    pub fn side(&self, side: usize) -> &[Proxy] {
+        &self.sides[side]
+    }
+
+    /// [`Kafka::bootstrap`] by way of one client's proxies.
+    pub fn side_bootstrap(&self, side: usize) -> String {
+        let all: Vec<_> = self.sides[side].iter().map(|proxy| format!("127.0.0.1:{}", proxy.port())).collect();
+        all.join(",")
+    }
+
+    pub fn broker_count(&self) -> usize {
+        self.brokers.len()
     }
 
     /// Creates a topic, replicated to all brokers, and waits until its leaders are known.
@@ -152,7 +195,8 @@ impl Kafka {
         metadata.topics().iter().all(|t| !t.partitions().is_empty() && t.partitions().iter().all(|p| p.leader() >= 0))
     }
 
-    fn launch(&mut self, index: usize) -> Result<()> {
+    /// [`Kafka::start`] without the wait.
+    pub fn launch(&mut self, index: usize) -> Result<()> {
         let broker = &mut self.brokers[index];
         if broker.process.is_some() {
             bail!("broker {index} runs already");
@@ -196,17 +240,29 @@ pub(crate) fn java(options: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-fn properties(node: usize, port: u16, controller: u16, voters: &[String], logs: &str) -> String {
+/// Where a broker listens, and where clients are told that it does.
+struct Listener {
+    name: String,
+    port: u16,
+    advertised: u16,
+}
+
+fn properties(node: usize, listeners: &[Listener], controller: u16, voters: &[String], logs: &str) -> String {
+    let each = |text: fn(&Listener) -> String| listeners.iter().map(text).collect::<Vec<_>>().join(",");
     let replication = voters.len();
     let in_sync = if replication > 1 { 2 } else { 1 };
     let lines = [
         "process.roles=broker,controller".to_owned(),
         format!("node.id={node}"),
         format!("controller.quorum.voters={}", voters.join(",")),
-        format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-        format!("advertised.listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!(
+            "listeners={},CONTROLLER://127.0.0.1:{controller}",
+            each(|l| format!("{}://127.0.0.1:{}", l.name, l.port))
+        ),
+        format!("advertised.listeners={}", each(|l| format!("{}://127.0.0.1:{}", l.name, l.advertised))),
         "controller.listener.names=CONTROLLER".to_owned(),
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
+        "inter.broker.listener.name=PLAINTEXT".to_owned(),
+        format!("listener.security.protocol.map={},CONTROLLER:PLAINTEXT", each(|l| format!("{}:PLAINTEXT", l.name))),
         format!("log.dirs={logs}"),
         format!("default.replication.factor={replication}"),
         format!("min.insync.replicas={in_sync}"),

@@ -5,6 +5,7 @@ pub mod asterisk;
 pub mod chromium;
 pub mod dovecot;
 pub mod kafka;
+pub mod proxy;
 pub mod scripted_ami;
 pub mod scripted_http;
 pub mod scripted_mastodon;

@@ -6,7 +6,7 @@ use crate::wait;
 use anyhow::{Context, Result};
 use md5::{Digest, Md5};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,11 +25,21 @@ struct State {
     logged_in: usize,
     /// Further answers to an action's name, after its 'Success' line.
     answers: Vec<(String, String)>,
+    lines: Vec<Line>,
+    said: usize,
+}
+
+/// One connection, from its acceptance on.
+#[derive(Debug, Clone, Default)]
+pub struct Line {
+    pub closed: Option<Instant>,
+    /// What was written to it after its login: the number that [`ScriptedAmi::say`] gave, and when.
+    pub heard: Vec<(usize, Instant)>,
 }
 
 #[derive(Debug, Clone)]
 enum Order {
-    Say(Arc<[u8]>),
+    Say(usize, Arc<[u8]>),
     Cut,
 }
 
@@ -51,7 +61,16 @@ impl ScriptedAmi {
         let (shared, sender) = (state.clone(), orders.clone());
         let task = spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                spawn(connection(stream, shared.clone(), sender.subscribe()));
+                let line = {
+                    let mut state = shared.lock().expect("no panic while held");
+                    state.lines.push(Line::default());
+                    state.lines.len() - 1
+                };
+                let (shared, orders) = (shared.clone(), sender.subscribe());
+                spawn(async move {
+                    connection(stream, line, shared.clone(), orders).await;
+                    shared.lock().expect("no panic while held").lines[line].closed = Some(Instant::now());
+                });
             }
         });
         Ok(Self { port, state, orders, task })
@@ -61,10 +80,19 @@ impl ScriptedAmi {
         self.port
     }
 
-    /// Sends raw bytes to every connection: one or many frames, each ended by an empty line.
-    pub fn say(&self, frames: &[u8]) {
+    /// Sends raw bytes to every connection: one or many frames, each ended by an empty line. Gives the number by which
+    /// [`Line::heard`] tells who heard it.
+    pub fn say(&self, frames: &[u8]) -> usize {
+        let mut state = self.lock();
+        state.said += 1;
         // Without a connection there is nobody to hear it.
-        let _ = self.orders.send(Order::Say(frames.into()));
+        let _ = self.orders.send(Order::Say(state.said, frames.into()));
+        state.said
+    }
+
+    /// All connections so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.lock().lines.clone()
     }
 
     /// Closes every connection; new ones are taken.
@@ -107,7 +135,7 @@ impl Drop for ScriptedAmi {
     }
 }
 
-async fn connection(stream: TcpStream, state: Arc<Mutex<State>>, mut orders: broadcast::Receiver<Order>) {
+async fn connection(stream: TcpStream, line: usize, state: Arc<Mutex<State>>, mut orders: broadcast::Receiver<Order>) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut logged_in = false;
@@ -118,12 +146,13 @@ async fn connection(stream: TcpStream, state: Arc<Mutex<State>>, mut orders: bro
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Ok(Order::Say(frames)) if logged_in => {
+                Ok(Order::Say(number, frames)) if logged_in => {
                     if writer.write_all(&frames).await.is_err() {
                         return;
                     }
+                    state.lock().expect("no panic while held").lines[line].heard.push((number, Instant::now()));
                 }
-                Ok(Order::Say(_)) => {}
+                Ok(Order::Say(..)) => {}
                 Ok(Order::Cut) | Err(_) => return,
             },
             read = read_line(&mut reader, &mut text) => {

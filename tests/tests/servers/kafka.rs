@@ -1,6 +1,7 @@
 use anyhow::Result;
 use inlet_tests::consume::{self, Committed};
 use inlet_tests::servers::kafka::Kafka;
+use inlet_tests::servers::proxy::Weather;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -66,6 +67,24 @@ fn three_brokers_survive_one() -> Result<()> {
     let records = consume::kcat_until(&kafka.bootstrap(), "replicated", 3, LIMIT)?;
     let values: Vec<_> = records.iter().map(|r| String::from_utf8_lossy(&r.value)).collect();
     assert_eq!(values, ["1", "2", "3"]);
+    Ok(())
+}
+
+/// Each client's way to the brokers can be cut without the others noticing, whatever broker it talks to.
+#[test]
+fn one_client_can_be_cut_off_alone() -> Result<()> {
+    const SOON: Duration = Duration::from_secs(3);
+    let kafka = Kafka::three_with_sides(2)?;
+    kafka.create_topic("sides", 3)?;
+    for side in 0..2 {
+        consume::kcat_produce(&kafka.side_bootstrap(side), "sides", "a", &[], b"1")?;
+    }
+    kafka.side(0).iter().for_each(|proxy| proxy.set(Weather::Cut));
+    assert!(Committed::open(&kafka.side_bootstrap(0), "sides", SOON).is_err(), "a way around the proxies");
+    consume::kcat_produce(&kafka.side_bootstrap(1), "sides", "a", &[], b"2")?;
+    kafka.side(0).iter().for_each(|proxy| proxy.set(Weather::Fair));
+    let mut committed = Committed::open(&kafka.side_bootstrap(0), "sides", LIMIT)?;
+    committed.read_until(LIMIT, "three records", |records| records.len() == 3)?;
     Ok(())
 }
 

@@ -81,16 +81,16 @@ async fn serve(inner: Arc<Inner>, show: watch::Sender<Option<Epoch>>, revoked: C
     while !revoked.is_cancelled() {
         let cut = CancellationToken::new();
         *lock(&inner.cut) = cut.clone();
-        let cursors = {
+        let (number, cursors) = {
             let mut store = lock(&inner.store);
             store.epochs += 1;
-            store.cursors.clone()
+            (store.epochs, store.cursors.clone())
         };
         let (lane, mut inputs) = mpsc::channel(LANE_CAPACITY);
         let epoch = Epoch::begin(cursors, lane, CancellationToken::new());
         show.send_replace(Some(epoch.clone()));
         tokio::select! {
-            () = transactions(&inner, &epoch, &mut inputs) => {}
+            () = transactions(&inner, number, &epoch, &mut inputs) => {}
             () = cut.cancelled() => {}
             () = revoked.cancelled() => {}
         }
@@ -100,10 +100,13 @@ async fn serve(inner: Arc<Inner>, show: watch::Sender<Option<Epoch>>, revoked: C
     }
 }
 
-/// Until one fails.
-async fn transactions(inner: &Inner, epoch: &Epoch, inputs: &mut mpsc::Receiver<Input>) {
+/// Until one fails, or a younger epoch has begun: that fences this one.
+async fn transactions(inner: &Inner, number: u64, epoch: &Epoch, inputs: &mut mpsc::Receiver<Input>) {
     let mut batch = Vec::new();
     while inputs.recv_many(&mut batch, LANE_CAPACITY).await > 0 {
+        if lock(&inner.store).epochs != number {
+            return;
+        }
         // One that only waits for what went before is no transaction.
         let commits = batch.iter().any(|input| !input.records.is_empty() || input.cursor_after.is_some());
         let answer = if commits { lock(&inner.script).next() } else { Answer::Taken };

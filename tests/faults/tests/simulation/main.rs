@@ -20,9 +20,9 @@ use inlet_faults::judge::Verdict;
 use crate::kafka::Honesty;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 3_000;
-/// Seeds in which a planted fault must show.
-const PLANTED: u64 = 200;
+const SEEDS: u64 = 2_000;
+/// Seeds within which a planted fault must show.
+const PLANTED: u64 = 60;
 const REPEATS_OF_ONE: u64 = 50;
 
 fn number(name: &str) -> Option<u64> {
@@ -30,15 +30,14 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on all cores and gives those with a fault.
-fn run(seeds: impl Iterator<Item = u64>, honesty: Honesty) -> Vec<(u64, Verdict)> {
-    let seeds: Vec<u64> = seeds.collect();
+fn run(seeds: &[u64]) -> Vec<(u64, Verdict)> {
     let next = AtomicU64::new(0);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         let work = || {
             let mut bad = Vec::new();
             while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                let verdict = life::all_of(*seed, honesty);
+                let verdict = life::all_of(*seed, Honesty::Honest);
                 if !verdict.is_clean() {
                     bad.push((*seed, verdict));
                 }
@@ -56,7 +55,7 @@ fn d1_d2_d3_d5_nothing_is_lost_doubled_or_reordered_by_a_crash_between_any_two_s
         Some(seed) => std::iter::repeat_n(seed, REPEATS_OF_ONE as usize).collect(),
         None => (0..number("INLET_SIM_SEEDS").unwrap_or(SEEDS)).collect(),
     };
-    let bad = run(seeds.into_iter(), Honesty::Honest);
+    let bad = run(&seeds);
     for (seed, verdict) in &bad {
         eprintln!("INLET_SIM_SEED={seed}\n{verdict}\n");
     }
@@ -66,11 +65,9 @@ fn d1_d2_d3_d5_nothing_is_lost_doubled_or_reordered_by_a_crash_between_any_two_s
 /// A simulation that finds nothing proves nothing: each planted fault must show, as what it is.
 #[test]
 fn planted_faults_are_found() {
-    let found = |honesty, of: fn(&Verdict) -> usize| {
-        run(0..PLANTED, honesty).iter().filter(|(_, verdict)| of(verdict) > 0).count()
-    };
-    assert!(found(Honesty::ConfirmsBeforeItStores, |v| v.lost.len()) > 0, "a loss is not found");
-    assert!(found(Honesty::SwapsNeighbours, |v| v.reordered.len()) > 0, "a change of order is not found");
-    assert!(found(Honesty::Garbles, |v| v.corrupted.len()) > 0, "a corruption is not found");
-    assert!(found(Honesty::ForgetsCursors, |v| v.doubled.len()) > 0, "a doubled input is not found");
+    let found = |honesty, of: fn(&Verdict) -> usize| (0..PLANTED).any(|seed| of(&life::all_of(seed, honesty)) > 0);
+    assert!(found(Honesty::ConfirmsBeforeItStores, |v| v.lost.len()), "a loss is not found");
+    assert!(found(Honesty::SwapsNeighbours, |v| v.reordered.len()), "a change of order is not found");
+    assert!(found(Honesty::Garbles, |v| v.corrupted.len()), "a corruption is not found");
+    assert!(found(Honesty::ForgetsCursors, |v| v.doubled.len()), "a doubled input is not found");
 }
