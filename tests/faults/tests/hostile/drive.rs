@@ -36,16 +36,18 @@ pub struct Figures {
     pub answered: usize,
     pub published: usize,
     pub skipped: usize,
+    /// With the id of one before, which a change that is not essential leaves as it is.
+    pub duplicate: usize,
     pub dead_lettered: usize,
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sent, accepted, refused, answered, published, skipped, dead_lettered } = self;
+        let Self { sent, accepted, refused, answered, published, skipped, duplicate, dead_lettered } = self;
         write!(
             f,
             "{sent} sent: {refused} refused, {answered} answered, {accepted} accepted = {published} published + \
-             {skipped} skipped + {dead_lettered} dead-lettered"
+             {skipped} skipped + {duplicate} duplicate + {dead_lettered} dead-lettered"
         )
     }
 }
@@ -71,7 +73,7 @@ impl World {
         let blobs = BlobStore::open(&Blobs::default(), self.dir.path()).expect("a store");
         let line = Line { enricher: Enricher { blobs, detect_language: false }, inline_max_bytes: 512 << 10 };
         let publisher = Arc::new(MemoryPublisher::default());
-        let push = PushLine { line: Arc::new(line), publisher };
+        let push = PushLine { line: Arc::new(line), publisher, seen: Arc::default() };
         self.figures().sent += inputs.len();
         let Connector { parse, intakes, source, .. } = connector;
         let hook = intakes.into_iter().find_map(|intake| match intake {
@@ -159,6 +161,7 @@ impl World {
         figures.accepted += (ended.accepted - begun.accepted) as usize;
         figures.published += (ended.published - begun.published) as usize;
         figures.skipped += (ended.skipped - begun.skipped) as usize;
+        figures.duplicate += (ended.duplicate - begun.duplicate) as usize;
         figures.dead_lettered += (ended.dead_lettered - begun.dead_lettered) as usize;
     }
 }
