@@ -185,6 +185,12 @@ impl Committed {
         Ok(&self.records)
     }
 
+    /// Hands over at most so many of what is there now, and does not keep them.
+    pub fn next(&mut self, most: usize) -> Result<Vec<Record>> {
+        self.take(most)?;
+        Ok(std::mem::take(&mut self.records))
+    }
+
     /// Takes at most so many: a test that acts in the middle of a flood must not be carried along to its end.
     fn take(&mut self, most: usize) -> Result<()> {
         let end = self.records.len().saturating_add(most);

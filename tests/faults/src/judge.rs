@@ -5,7 +5,7 @@
 //! * no invention: nothing is there that was not offered, and a copy belongs to a delivery that was made;
 //! * ids: every copy of an input has the same event id, no two inputs share one;
 //! * exactly once for replay inputs (D3);
-//! * redeliveries (D4): one that began 5 s or more after a 2xx leaves no copy. Each copy says when it was received, and so
+//! * redeliveries (D4): one that began 5 s or more after a 2xx leaves no copy beside the first. Each copy says when it was received, and so
 //!   of which delivery it is. Copies of other deliveries, and second copies of one delivery (a send whose confirmation was
 //!   lost), are counted, not blamed;
 //! * order (D5): by conversation, among inputs that the same replica answered 2xx, each begun after the 2xx of the one
@@ -190,11 +190,24 @@ fn suppressed(id: &str, entry: &Entry, arrived: &[&Copy], rules: Rules, verdict:
         if deliveries.any(|attempt| attempt.begun < promised_from) {
             verdict.repeated += usize::from(is_second && is_new);
             verdict.ambiguous += usize::from(is_second && !is_new);
-        } else if is_of_a_delivery {
+        } else if is_of_a_delivery && arrived.len() > 1 {
             let late = copy.received_at - promised_from + rules.suppressed_after_ms;
-            verdict.doubled.push(format!("{id} at {}: redelivered {late} ms after its 2xx", place(copy)));
+            let history = history(entry, arrived);
+            verdict.doubled.push(format!("{id} at {}: redelivered {late} ms after its 2xx; {history}", place(copy)));
         }
     }
+}
+
+/// What happened to an input, in milliseconds from its first delivery on.
+fn history(entry: &Entry, arrived: &[&Copy]) -> String {
+    let begun = entry.attempts.iter().map(|attempt| attempt.begun).min().unwrap_or(0);
+    let attempts = entry.attempts.iter().map(|attempt| {
+        let end = attempt.end.map_or_else(|| "open".to_owned(), |(at, answer)| format!("{answer:?} {}", at - begun));
+        format!("to {} at {}: {end}", attempt.replica, attempt.begun - begun)
+    });
+    let copies = arrived.iter().map(|copy| format!("{} received {}", place(copy), copy.received_at - begun));
+    let (attempts, copies): (Vec<_>, Vec<_>) = (attempts.collect(), copies.collect());
+    format!("from {begun}: deliveries [{}], copies [{}]", attempts.join("; "), copies.join("; "))
 }
 
 /// D5.

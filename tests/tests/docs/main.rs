@@ -1,5 +1,6 @@
 //! Documentation that is generated, or that can be checked: it must not lie. `BLESS=1` rewrites the generated parts.
 
+mod delivery;
 mod links;
 mod reference;
 

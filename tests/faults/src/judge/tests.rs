@@ -157,6 +157,15 @@ fn a_copy_of_a_late_redelivery_is_found_on_any_replica() {
 }
 
 #[test]
+fn one_copy_is_none_too_many_whichever_delivery_it_is_of() {
+    let mut run = Run::new();
+    run.deliver("a2", 1, 9_100, 9_200, Answer::Safe);
+    run.find("a2").received_at = 9_110;
+    let verdict = run.judge();
+    assert!(verdict.doubled.is_empty() && verdict.lost.is_empty(), "{verdict}");
+}
+
+#[test]
 fn copies_that_d4_does_not_rule_out_are_counted_only() {
     let mut run = Run::new();
     // One millisecond too early.

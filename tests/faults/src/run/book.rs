@@ -20,6 +20,8 @@ pub struct Book {
     ledger: Mutex<Ledger>,
     /// By SHA-256 of the body, as dead letters tell it.
     bodies: Mutex<HashMap<String, String>>,
+    /// When inputs became obligations without an answer.
+    owed: Mutex<HashMap<String, Millis>>,
     /// When a gateway was frozen, and when it went on.
     frozen: Mutex<Vec<(Instant, Option<Instant>)>>,
 }
@@ -49,7 +51,13 @@ impl Book {
     }
 
     pub fn owe(&self, id: &str) {
+        self.owed.lock().expect("no panic while held").insert(id.to_owned(), now());
         self.ledger().owe(id);
+    }
+
+    /// When an input became an obligation without an answer.
+    pub fn owed_at(&self, id: &str) -> Option<Millis> {
+        self.owed.lock().expect("no panic while held").get(id).copied()
     }
 
     pub fn sums(&self) -> Sums {

@@ -163,6 +163,7 @@ impl Faults {
     }
 
     fn end(&mut self, world: &mut World, book: &Book, end: End) -> Result<()> {
+        self.note(&format!("{end:?}"));
         match end {
             End::StartGateway(gateway) => {
                 world.gateways[gateway].launch()?;
@@ -196,10 +197,10 @@ impl Faults {
     /// One fault, of those that are possible now.
     fn one(&mut self, world: &mut World, book: &Book) -> Result<()> {
         match self.dice.roll(20) {
-            0..10 => self.kill(world),
-            10..12 => self.freeze(world, book)?,
-            12..14 => self.bounce(world),
-            14..18 => self.disturb(world),
+            0..8 => self.kill(world),
+            8..10 => self.freeze(world, book)?,
+            10..13 => self.bounce(world),
+            13..18 => self.disturb(world),
             18 => {
                 self.counts.mail_restarts += 1;
                 world.dovecot.lock().expect("no panic while held").restart()?;
@@ -212,6 +213,11 @@ impl Faults {
         Ok(())
     }
 
+    /// With what the run's clock said, so that a finding can be told from what was done.
+    fn note(&self, what: &str) {
+        eprintln!("{} {what}", super::book::now());
+    }
+
     fn kill(&mut self, world: &mut World) {
         let gateway = self.dice.roll(GATEWAYS as u64) as usize;
         let is = self.gateways[gateway];
@@ -220,6 +226,7 @@ impl Faults {
         if is == Is::Down || (starting && !self.dice.one_in(4)) {
             return;
         }
+        self.note(&format!("kill gateway {gateway}"));
         world.gateways[gateway].kill();
         self.gateways[gateway] = Is::Down;
         self.counts.kills += 1;
@@ -232,6 +239,7 @@ impl Faults {
         if !matches!(self.gateways[gateway], Is::Up | Is::Starting) || !world.is_ready(gateway) {
             return Ok(());
         }
+        self.note(&format!("freeze gateway {gateway}"));
         world.gateways[gateway].process()?.pause();
         self.gateways[gateway] = Is::Frozen;
         self.counts.frozen += 1;
@@ -246,6 +254,7 @@ impl Faults {
         if self.brokers_down[broker] || (down > 0 && !self.dice.one_in(3)) {
             return;
         }
+        self.note(&format!("kill broker {broker}"));
         world.kafka.kill(broker);
         self.brokers_down[broker] = true;
         self.counts.brokers_killed += 1;
@@ -268,6 +277,8 @@ impl Faults {
         let one = self.dice.roll(BROKERS as u64) as usize;
         let all = self.dice.one_in(2);
         let span = self.ms(WEATHER_MS);
+        let to = if all { "all brokers".to_owned() } else { format!("broker {one}") };
+        self.note(&format!("gateway {gateway} to {to}: {weather:?} for {} ms", span.as_millis()));
         for broker in (0..BROKERS).filter(|broker| all || *broker == one) {
             self.weather[gateway][broker] += 1;
             world.kafka.side(gateway)[broker].set(weather);

@@ -8,11 +8,15 @@
 
 pub mod book;
 pub mod faults;
+pub mod frozen;
 pub mod load;
+pub mod outage;
 mod read;
 mod report;
+pub mod rolling;
 pub mod world;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,44 +37,38 @@ const LIVENESS: Duration = Duration::from_secs(300);
 const QUIET: Duration = Duration::from_secs(6);
 const TOPIC_LIMIT: Duration = Duration::from_secs(60);
 
-/// What a run is told.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// kill -9 of a gateway, so often.
-    pub kills: usize,
-    pub seed: u64,
+/// Random faults from a seed, until so many gateways were killed.
+pub fn run(seed: u64, kills: usize) -> Result<Report> {
+    let mut faults = Faults::new(seed, kills);
+    let mut report = scene(seed, |world, book| faults.run(world, book))?;
+    report.kills = faults.counts().kills;
+    report.story = faults.counts().to_string();
+    Ok(report)
 }
 
-/// Runs, waits and judges.
-pub fn run(options: Options) -> Result<Report> {
+/// Starts everything, lets `act` happen under load, waits for what is owed, and judges.
+pub fn scene(seed: u64, act: impl FnOnce(&mut World, &Book) -> Result<()>) -> Result<Report> {
     let begun = Instant::now();
     let mut world = World::start()?;
     let book = Arc::new(Book::default());
-    let load = Load::start(&world.view(), &book, options.seed)?;
-    let mut faults = Faults::new(options.seed, options.kills);
-    let disturbed = faults.run(&mut world, &book);
-    if disturbed.is_err() {
+    let load = Load::start(&world.view(), &book, seed)?;
+    let acted = act(&mut world, &book);
+    if acted.is_err() {
         load.give_up();
     }
     let finished = load.finish();
-    disturbed.context("breaking things")?;
+    acted.context("while things were broken")?;
     finished?;
     let mut seen = Seen::open(&world)?;
     let liveness = seen.await_all(&book);
     let quiet = seen.await_quiet();
     let verdict = seen.judge(&book);
-    let gateways = world.say_goodbye();
+    let goodbyes = world.say_goodbye();
+    // What is missing is the verdict's to say.
     liveness.or_else(|error| if verdict.lost.is_empty() { Err(error) } else { Ok(()) })?;
     quiet?;
-    Ok(Report {
-        options,
-        verdict,
-        sums: book.sums(),
-        faults: faults.counts(),
-        seen: seen.sums(),
-        gateways,
-        took: begun.elapsed(),
-    })
+    let (sums, seen, took) = (book.sums(), seen.sums(), begun.elapsed());
+    Ok(Report { seed, verdict, sums, story: String::new(), kills: 0, seen, goodbyes, took })
 }
 
 /// What a read_committed consumer has seen so far.
@@ -124,12 +122,10 @@ impl Seen {
     }
 
     fn sums(&self) -> report::SeenSums {
-        let kind = |name: &str| self.events.records.iter().filter(|r| read::kind(r).as_deref() == Some(name)).count();
-        report::SeenSums {
-            events: self.events.records.len(),
-            letters: self.letters.records.len(),
-            gaps: kind("connector.gap"),
-            health: kind("connector.health"),
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        for record in &self.events.records {
+            *kinds.entry(read::kind(record).unwrap_or_default()).or_default() += 1;
         }
+        report::SeenSums { kinds, letters: self.letters.records.len() }
     }
 }

@@ -86,10 +86,11 @@ impl World {
         wait::until_true(READY_LIMIT, "a gateway to be ready", || self.is_ready(gateway))
     }
 
-    /// Stops the gateways in good order; an empty text for each that did.
+    /// Stops those gateways that run, in good order; an empty text for each that did.
     pub fn say_goodbye(&mut self) -> Vec<String> {
         let gateways = self.gateways.iter_mut().zip(1..);
         gateways
+            .filter_map(|(gateway, number)| gateway.is_running().then_some((gateway, number)))
             .map(|(gateway, number)| match gateway.stop() {
                 Ok(status) if status.success() => String::new(),
                 Ok(status) => format!("gateway {number} ended with {status}"),

@@ -47,6 +47,7 @@ pub fn send(desk: &Desk, number: usize, mut dice: Dice) -> Result<()> {
 }
 
 fn filler(dice: &mut Dice) -> String {
-    let length = dice.between(1, if dice.one_in(10) { FILLER_MAX } else { 60 });
+    let most = if dice.one_in(10) { FILLER_MAX } else { 60 };
+    let length = dice.between(1, most);
     (0..length).map(|_| char::from(b'a' + dice.roll(26) as u8)).collect()
 }
