@@ -34,7 +34,7 @@ fn sums_hold(text: &str) -> i64 {
 }
 
 #[test]
-fn the_sums_hold_at_every_moment() {
+fn d9_the_sums_hold_at_every_moment() {
     let metrics = Arc::new(Metrics::default());
     let instances = [metrics.instance("a", "fake"), metrics.instance("b", "fake")];
     let done = Arc::new(AtomicBool::new(false));

@@ -36,7 +36,7 @@ impl MakeWriter<'_> for Lines {
 }
 
 #[tokio::test]
-async fn no_secret_leaves_the_request() {
+async fn d13_no_secret_leaves_the_request() {
     let lines = Lines::default();
     let filter = EnvFilter::new("inlet=trace,connector_sdk=trace");
     let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_env_filter(filter).finish();

@@ -14,7 +14,7 @@ const CALLER: &str = "4915110000100";
 
 /// The line is cut in the middle of a call: it is opened again by itself, the gap is told, nothing is invented.
 #[test]
-fn a_cut_line_is_a_gap() -> Result<()> {
+fn d10_a_cut_line_is_a_gap() -> Result<()> {
     let pbx = ScriptedAmi::start("good-secret")?;
     let config = config("cut", pbx.port(), "good-secret");
     let gateway = Gateway::run(&config.text())?;

@@ -21,7 +21,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Ten thousand mails, three kills: ten thousand events, each thread in order, each text readable. Then IDLE.
 #[test]
-fn ten_thousand_mails_survive_three_kills() -> Result<()> {
+fn d3_ten_thousand_mails_survive_three_kills() -> Result<()> {
     let dovecot = Dovecot::start()?;
     let corpus: Vec<_> = corpus::mails(MAILS, THREADS).collect();
     fill(&dovecot, USER, &corpus)?;

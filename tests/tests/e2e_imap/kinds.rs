@@ -49,7 +49,7 @@ fn peak_memory_bytes(process: u32) -> Result<u64> {
 
 /// D8: what cannot be understood stops nobody; it is an event or a dead letter, and the mails behind it arrive.
 #[test]
-fn poisonous_mails_stop_nobody() -> Result<()> {
+fn d8_poisonous_mails_stop_nobody() -> Result<()> {
     let dovecot = Dovecot::start()?;
     let good = |id| corpus::mail(Identity { id, thread: id, sequence: 0 }, 1);
     let nested = {

@@ -63,7 +63,7 @@ fn oauth_tokens_are_fetched_and_refreshed() -> Result<()> {
 
 /// D10: a wrong password stops one instance, says so in status and on Kafka, and leaves the others alone.
 #[test]
-fn a_wrong_password_stops_only_its_own() -> Result<()> {
+fn d10_a_wrong_password_stops_only_its_own() -> Result<()> {
     let dovecot = Dovecot::start()?;
     let corpus: Vec<_> = corpus::mails(2, 1).collect();
     fill(&dovecot, USER, &corpus)?;

@@ -49,7 +49,7 @@ fn all_from(records: &[Record], count: usize) -> bool {
 }
 
 #[test]
-fn two_gateways_share_and_take_over() -> Result<()> {
+fn d3_two_gateways_share_and_take_over() -> Result<()> {
     let dovecot = Dovecot::start()?;
     let instances: String = (0..MAILBOXES).map(|n| mailbox(&dovecot, &format!("box{n}"), &user(n))).collect();
     let kafka = Kafka::one()?;
@@ -91,7 +91,7 @@ fn two_gateways_share_and_take_over() -> Result<()> {
 
 /// An owner that is frozen beyond its session and wakes up again doubles nothing.
 #[test]
-fn a_frozen_owner_doubles_nothing() -> Result<()> {
+fn d3_a_frozen_owner_doubles_nothing() -> Result<()> {
     let dovecot = Dovecot::start()?;
     let instances: String = (0..MAILBOXES).map(|n| mailbox(&dovecot, &format!("box{n}"), &user(n))).collect();
     let kafka = Kafka::one()?;

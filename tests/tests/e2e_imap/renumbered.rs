@@ -11,7 +11,7 @@ use inlet_tests::servers::kafka::Kafka;
 use std::collections::HashMap;
 
 #[test]
-fn a_renumbered_folder_repeats_with_the_same_ids() -> Result<()> {
+fn d3_a_renumbered_folder_repeats_with_the_same_ids() -> Result<()> {
     const BEFORE: usize = 30;
     let mut dovecot = Dovecot::start()?;
     let corpus: Vec<_> = corpus::mails(BEFORE + 1, 5).collect();

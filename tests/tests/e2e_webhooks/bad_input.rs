@@ -70,7 +70,7 @@ fn input_out_of_bounds_is_refused() -> Result<()> {
 
 /// Well signed but no JSON: accepted, and on the dead letters' topic with its redacted bytes and the reason.
 #[test]
-fn unreadable_input_becomes_a_dead_letter() -> Result<()> {
+fn d8_unreadable_input_becomes_a_dead_letter() -> Result<()> {
     let kafka = Kafka::shared();
     let config = config(kafka, "unreadable");
     let gateway = Gateway::run(&config.text())?;

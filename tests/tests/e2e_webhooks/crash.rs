@@ -14,7 +14,7 @@ const MESSAGES: usize = 400;
 
 /// Eight senders, a SIGKILL in the middle of their work, a restart: every 2xx is an obligation.
 #[test]
-fn what_was_answered_is_on_kafka() -> Result<()> {
+fn d1_d2_what_was_answered_is_on_kafka() -> Result<()> {
     let kafka = Kafka::shared();
     let config = config(kafka, "crash");
     let mut gateway = Gateway::run(&config.text())?;
