@@ -41,6 +41,8 @@ const ADMIN_LIMITS: ServerLimits =
 
 /// For telling the other replicas the last ids at the end.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
+/// What the sources may take to end and to settle: longer than their own limit, so that only a bug reaches it.
+const SOURCES_LIMIT: Duration = Duration::from_secs(12);
 
 /// A running gateway.
 pub struct Gateway {
@@ -55,6 +57,8 @@ pub struct Gateway {
     stop_admin: CancellationToken,
     replay: Option<Arc<SharedReplay>>,
     sharing: Option<Sharing>,
+    /// The supervisor of the sources.
+    sources: Option<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -91,11 +95,11 @@ impl Gateway {
 
         let stop_sources = CancellationToken::new();
         let mut tasks = Vec::new();
-        let mut replay = None;
+        let (mut replay, mut sources) = (None, None);
         if config.roles.contains(&Role::Sources) && !drivers.sources.is_empty() {
             let (handle, task) = start_sources(&settings, drivers.sources, &push, &health, &stop_sources)?;
             replay = Some(Arc::new(SharedReplay::new(Some(handle))));
-            tasks.push(task);
+            sources = Some(task);
         }
         if config.roles.contains(&Role::Fetches) && !drivers.fetchers.is_empty() {
             tasks.push(tokio::spawn(follow(settings.clone(), drivers.fetchers, push.clone(), stop_sources.clone())));
@@ -136,6 +140,7 @@ impl Gateway {
             stop_admin,
             replay,
             sharing,
+            sources,
             tasks,
         })
     }
@@ -150,6 +155,13 @@ impl Gateway {
             tokio::time::sleep(self.config.shutdown.propagation.0).await;
             self.routes.closing.store(true, Ordering::Relaxed);
             self.stop_ingress.cancel();
+            // What the sources submitted needs the lane to commit it: the lane ends after them.
+            if let Some(mut sources) = self.sources
+                && tokio::time::timeout(SOURCES_LIMIT, &mut sources).await.is_err()
+            {
+                tracing::warn!("the sources did not end in time; what they submitted is read again");
+                sources.abort();
+            }
             let replay = self.replay.and_then(|replay| taken(&replay));
             if let Some(replay) = replay
                 && !replay.shutdown().await

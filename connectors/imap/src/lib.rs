@@ -45,6 +45,7 @@ impl ConnectorKind for Imap {
         let account = Arc::new(login::Account::new(settings.clone()));
         let session = session::ImapSession::new(account.clone());
         let mut connector = Connector::new(parse, vec![Intake::Session(Box::new(session))], SourceClass::Replay);
+        connector.check_cursor = Some(|_, cursor| Position::decode(cursor).map(drop));
         connector.probe = Some(Arc::new(probe::ImapProbe::new(account)));
         Ok(connector)
     }

@@ -140,6 +140,15 @@ impl Poll for Poller {
     }
 }
 
+/// Whether this version reads a position.
+pub fn check_cursor(stream: &StreamId, cursor: &Cursor) -> Result<(), IntakeError> {
+    match stream.0.as_str() {
+        NOTIFICATIONS => Position::decode(cursor).map(drop),
+        MENTIONS => Watch::decode(cursor).map(drop),
+        other => Err(unknown(other)),
+    }
+}
+
 fn unknown(stream: &str) -> IntakeError {
     IntakeError::Broken(format!("there is no stream '{stream}', only {NOTIFICATIONS} and {MENTIONS}"))
 }

@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, IntakeError};
 use crate::fetch::Fetch;
 use crate::parse::Parse;
-use crate::poll::Poll;
+use crate::poll::{Cursor, Poll, StreamId};
 use crate::session::Session;
 use crate::upkeep::{Probe, Upkeep};
 use crate::webhook::Webhook;
@@ -53,12 +53,17 @@ pub struct Connector {
     pub upkeep: Option<Box<dyn Upkeep>>,
     pub probe: Option<Arc<dyn Probe>>,
     pub source: SourceClass,
+    /// Whether this version reads a position (of a stream): for positions that people set. Fails as the intake would.
+    pub check_cursor: Option<CheckCursor>,
 }
+
+/// See [`Connector::check_cursor`].
+pub type CheckCursor = fn(&StreamId, &Cursor) -> Result<(), IntakeError>;
 
 impl Connector {
     /// An instance with these intakes and nothing else.
     pub fn new(parse: Arc<dyn Parse>, intakes: Vec<Intake>, source: SourceClass) -> Self {
-        Self { parse, intakes, fetch: None, upkeep: None, probe: None, source }
+        Self { parse, intakes, fetch: None, upkeep: None, probe: None, source, check_cursor: None }
     }
 }
 

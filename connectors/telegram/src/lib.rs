@@ -100,6 +100,7 @@ impl ConnectorKind for Telegram {
             Mode::Poll => (Intake::Poll(Box::new(poll::Updates(telegram.clone()))), SourceClass::Replay),
         };
         let mut connector = Connector::new(telegram.clone(), vec![intake], source);
+        connector.check_cursor = (mode == Mode::Poll).then_some(poll::check_cursor);
         if telegram.bot_token.is_some() {
             connector.fetch = Some(telegram.clone());
             connector.probe = Some(telegram);

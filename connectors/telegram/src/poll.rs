@@ -41,6 +41,21 @@ struct Position {
     since: Option<i64>,
 }
 
+impl Position {
+    fn decode(cursor: &Cursor) -> Result<Self, IntakeError> {
+        let position: Self = cursor.decode()?;
+        if position.v != CURSOR_VERSION {
+            return Err(IntakeError::Broken(format!("cursor version {} is not known to this version", position.v)));
+        }
+        Ok(position)
+    }
+}
+
+/// Whether this version reads a position.
+pub fn check_cursor(_: &StreamId, cursor: &Cursor) -> Result<(), IntakeError> {
+    Position::decode(cursor).map(drop)
+}
+
 #[derive(Deserialize)]
 struct UpdateId {
     update_id: i64,
@@ -64,10 +79,7 @@ impl Poll for Updates {
     }
 
     async fn poll(&mut self, _stream: &StreamId, cursor: &Cursor, io: &Io) -> Result<Page, IntakeError> {
-        let mut position: Position = cursor.decode()?;
-        if position.v != CURSOR_VERSION {
-            return Err(IntakeError::Broken(format!("cursor version {} is not known to this version", position.v)));
-        }
+        let mut position = Position::decode(cursor)?;
         let telegram = &self.0;
         let token = telegram.token()?;
         let url = api::method_url(&telegram.api_url, token, "getUpdates");

@@ -58,6 +58,11 @@ impl Admin {
             }
             "/metrics" => {
                 self.metrics.kafka_up.set((self.kafka)().up.into());
+                let lanes = (self.lanes)();
+                let shards = lanes.pointer("/replay/shards").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+                self.metrics.replay_shards.set(i64::try_from(shards).unwrap_or(i64::MAX));
+                let hung = lanes.pointer("/replay/hung_calls").and_then(serde_json::Value::as_i64);
+                self.metrics.replay_hung_calls.set(hung.unwrap_or(0));
                 let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 text(StatusCode::OK, content_type, self.metrics.render())
             }

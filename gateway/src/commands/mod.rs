@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod cursors;
 mod init;
 mod list;
 mod output;
@@ -51,6 +52,11 @@ enum Command {
     Schema(schema::Options),
     /// Show events as they arrive on Kafka
     Tail(tail::Options),
+    /// Positions of sources that are read exactly once: list, show, set, reset, move
+    Cursors {
+        #[command(subcommand)]
+        command: cursors::Command,
+    },
     /// Inlet's topics
     Topics {
         #[command(subcommand)]
@@ -70,6 +76,7 @@ pub fn main(entries: &'static [Entry], demo: &Demo) -> ExitCode {
         Command::Simulate(options) => simulate::run(&options, entries),
         Command::Schema(options) => schema::run(&options, entries),
         Command::Tail(options) => tail::run(&options, entries),
+        Command::Cursors { command } => cursors::run(&command, entries),
         Command::Topics { command } => topics::run(&command, entries),
     };
     match done {

@@ -87,6 +87,7 @@ impl KafkaSection {
             properties: self.properties.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
             topics: topics.settings(),
             client_id: self.client_id.clone(),
+            ..KafkaSettings::new(Vec::new())
         }
     }
 }

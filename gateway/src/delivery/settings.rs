@@ -34,6 +34,9 @@ const OWNERS_MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
 /// A fetch worker may hold a record while all its slots are busy with large downloads.
 const FETCHES_MAX_POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
 
+/// A call that has its own time-out of two seconds, and has not returned after this, never will.
+const CALL_LIMIT: Duration = Duration::from_secs(20);
+
 /// Memory that the push lane may hold while Kafka does not take it.
 const PUSH_QUEUE_KBYTES: usize = 64 * 1024;
 const PUSH_QUEUE_RECORDS: usize = 100_000;
@@ -94,6 +97,8 @@ pub struct KafkaSettings {
     pub topics: Topics,
     /// Shown in the brokers' logs and quotas.
     pub client_id: String,
+    /// A blocking call of the replay lane into the Kafka client that lasts longer has hung.
+    pub call_limit: Duration,
 }
 
 /// Names of the properties only: values may be secrets.
@@ -146,6 +151,7 @@ impl KafkaSettings {
             properties: BTreeMap::new(),
             topics: Topics::default(),
             client_id: Self::DEFAULT_CLIENT_ID.to_owned(),
+            call_limit: CALL_LIMIT,
         }
     }
 
@@ -194,8 +200,13 @@ impl KafkaSettings {
 
     /// The producer of one shard of the replay lane.
     pub(super) fn shard(&self, shard: i32) -> Result<ClientConfig, SettingsError> {
+        self.transactional(&self.transactional_id(shard))
+    }
+
+    /// A producer of the replay lane under any transactional id.
+    pub(super) fn transactional(&self, id: &str) -> Result<ClientConfig, SettingsError> {
         let mut config = self.producer(TRANSACTION_MESSAGE_TIMEOUT, "0", SHARD_QUEUE_KBYTES)?;
-        config.set("transactional.id", self.transactional_id(shard));
+        config.set("transactional.id", id);
         config.set("transaction.timeout.ms", millis(TRANSACTION_TIMEOUT));
         self.overridden(config)
     }

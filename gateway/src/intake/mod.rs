@@ -10,7 +10,7 @@ mod keys;
 pub mod lane;
 mod notices;
 mod poll;
-mod position;
+pub(crate) mod position;
 pub mod push;
 pub mod session;
 pub mod settle;

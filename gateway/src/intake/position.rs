@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const RESYNC_KEY: &str = "inlet_resync";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(crate) struct Position {
     pub cursor: Cursor,
     /// What comes may be a repeat and is marked so. Stored with the cursor, so that it holds after a restart.
     pub resync: bool,

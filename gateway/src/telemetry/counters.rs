@@ -71,6 +71,10 @@ pub struct Metrics {
     pub seen: SeenMetrics,
     /// 1 while Kafka confirms, 0 while it does not.
     pub kafka_up: Gauge,
+    /// Shards of the replay lane that this process owns.
+    pub replay_shards: Gauge,
+    /// Calls into the Kafka client that hung, since the start.
+    pub replay_hung_calls: Gauge,
     /// Requests for instances that are not there.
     pub unknown_instance: Counter,
     /// Requests turned away because too many were in flight.
@@ -91,6 +95,8 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             seen: SeenMetrics::new(),
             kafka_up: Gauge::default(),
+            replay_shards: Gauge::default(),
+            replay_hung_calls: Gauge::default(),
             unknown_instance: Counter::default(),
             overload: Counter::default(),
         };
@@ -116,6 +122,12 @@ impl Metrics {
         registry.register("settle_seconds", "From receipt to settled", self.latency.clone());
         self.seen.register(registry);
         registry.register("kafka_up", "1 while Kafka confirms", self.kafka_up.clone());
+        registry.register("replay_shards", "Shards of the replay lane that are owned here", self.replay_shards.clone());
+        registry.register(
+            "replay_hung_calls",
+            "Calls into the Kafka client that did not return, since the start; each cost its shard a new producer",
+            self.replay_hung_calls.clone(),
+        );
         registry.register("requests_unknown_instance", "Requests for unknown instances", self.unknown_instance.clone());
         registry.register("requests_overload", "Requests turned away under overload", self.overload.clone());
     }

@@ -48,6 +48,17 @@ impl Kafka {
         Ok(kafka)
     }
 
+    /// One broker with further properties (`transactional.id.expiration.ms=3000`), which win over the harness's.
+    pub fn one_with(properties: &[&str]) -> Result<Self> {
+        let mut kafka = Self::prepared(1)?;
+        for broker in &kafka.brokers {
+            let text = std::fs::read_to_string(&broker.config)? + &properties.join("\n") + "\n";
+            std::fs::write(&broker.config, text)?;
+        }
+        kafka.start_all()?;
+        Ok(kafka)
+    }
+
     /// Three brokers, replication 3, `min.insync.replicas` 2, running.
     pub fn three() -> Result<Self> {
         let mut kafka = Self::prepared(3)?;
@@ -187,6 +198,15 @@ impl Kafka {
     /// A Java tool of the Kafka distribution, by its class, with `--bootstrap-server` set.
     pub fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
         run(java(&[])?.arg(class).args(["--bootstrap-server", &self.bootstrap()]).args(args))
+    }
+
+    /// The leader of each partition of a topic, by partition; -1 where there is none.
+    pub fn leaders(&self, topic: &str) -> Result<Vec<i32>> {
+        let metadata = client(&self.bootstrap())?.fetch_metadata(Some(topic), CALL_LIMIT)?;
+        let mut leaders: Vec<_> =
+            metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| (p.id(), p.leader())).collect();
+        leaders.sort_unstable();
+        Ok(leaders.into_iter().map(|(_, leader)| leader).collect())
     }
 
     fn has_leaders(&self, topic: &str) -> bool {

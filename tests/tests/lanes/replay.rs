@@ -16,35 +16,35 @@ use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tokio::sync::{mpsc, watch};
 
-const SMALL: fn(u64) -> usize = |_| 100;
+pub const SMALL: fn(u64) -> usize = |_| 100;
 
 /// One member without sources: the test itself submits.
-struct Bare {
-    handle: ReplayHandle,
-    announced: mpsc::Receiver<Ownership>,
+pub struct Bare {
+    pub handle: ReplayHandle,
+    pub announced: mpsc::Receiver<Ownership>,
     instances: watch::Sender<Vec<InstanceRef>>,
 }
 
 impl Bare {
-    fn start(settings: &KafkaSettings, instances: &[(&str, bool)]) -> Result<Self> {
+    pub fn start(settings: &KafkaSettings, instances: &[(&str, bool)]) -> Result<Self> {
         let refs = instances.iter().map(|(name, replay)| InstanceRef { name: (*name).to_owned(), replay: *replay });
         let (instances, watched) = watch::channel(refs.collect());
         let (announce, announced) = mpsc::channel(64);
         Ok(Self { handle: Replay::start(settings, watched, announce)?, announced, instances })
     }
 
-    fn next(&mut self) -> Result<Ownership> {
+    pub fn next(&mut self) -> Result<Ownership> {
         let next = runtime::block_on(async { tokio::time::timeout(LIMIT, self.announced.recv()).await });
         next.context("no shard was announced")?.context("the lane ended")
     }
 
-    fn shutdown(self) -> bool {
+    pub fn shutdown(self) -> bool {
         runtime::block_on(self.handle.shutdown())
     }
 }
 
 /// The next epoch that has not ended.
-fn epoch(ownership: &mut Ownership) -> Result<Epoch> {
+pub fn epoch(ownership: &mut Ownership) -> Result<Epoch> {
     let wanted = |epoch: &Option<Epoch>| epoch.as_ref().is_some_and(|epoch| !epoch.ended.is_cancelled());
     let found = runtime::block_on(async {
         tokio::time::timeout(LIMIT, ownership.epoch.wait_for(wanted)).await.map(|e| e.map(|e| e.clone()))
@@ -53,7 +53,7 @@ fn epoch(ownership: &mut Ownership) -> Result<Epoch> {
 }
 
 /// Submits one input and waits for its end; `None`: the epoch ended before.
-fn submit(epoch: &Epoch, name: &str, n: u64, bytes: usize) -> Result<Option<Settled>> {
+pub fn submit(epoch: &Epoch, name: &str, n: u64, bytes: usize) -> Result<Option<Settled>> {
     runtime::block_on(async {
         let (input, outcome) = input(name, n, bytes);
         if epoch.lane.send(input).await.is_err() {
@@ -63,7 +63,7 @@ fn submit(epoch: &Epoch, name: &str, n: u64, bytes: usize) -> Result<Option<Sett
     })
 }
 
-fn position(epoch: &Epoch, name: &str) -> Option<u64> {
+pub fn position(epoch: &Epoch, name: &str) -> Option<u64> {
     epoch.cursors.get(&key(name)).and_then(|cursor| cursor.0["n"].as_u64())
 }
 
@@ -97,7 +97,7 @@ fn half_a_transaction(rival: &BaseProducer, settings: &KafkaSettings, shard: i32
 }
 
 #[test]
-fn events_and_positions_are_committed_together_before_they_are_settled() -> Result<()> {
+fn d3_events_and_positions_are_committed_together_before_they_are_settled() -> Result<()> {
     let kafka = Kafka::shared();
     let settings = settings(kafka, "together", 2);
     create_topics(&settings)?;
@@ -153,7 +153,7 @@ fn a_shard_gets_its_lane_when_its_first_replay_instance_comes() -> Result<()> {
 }
 
 #[test]
-fn an_owner_that_dies_in_a_transaction_leaves_nothing_behind() -> Result<()> {
+fn d3_an_owner_that_dies_in_a_transaction_leaves_nothing_behind() -> Result<()> {
     let settings = settings(Kafka::shared(), "died", 1);
     create_topics(&settings)?;
     let dead = rival(&settings, 0)?;
@@ -170,7 +170,7 @@ fn an_owner_that_dies_in_a_transaction_leaves_nothing_behind() -> Result<()> {
 }
 
 #[test]
-fn a_zombie_cannot_commit_behind_the_new_owner() -> Result<()> {
+fn d3_a_zombie_cannot_commit_behind_the_new_owner() -> Result<()> {
     let settings = settings(Kafka::shared(), "zombie", 1);
     create_topics(&settings)?;
     let zombie = rival(&settings, 0)?;
@@ -185,7 +185,7 @@ fn a_zombie_cannot_commit_behind_the_new_owner() -> Result<()> {
 }
 
 #[test]
-fn an_owner_that_was_fenced_reads_its_positions_again() -> Result<()> {
+fn d3_an_owner_that_was_fenced_reads_its_positions_again() -> Result<()> {
     let settings = settings(Kafka::shared(), "fenced", 1);
     create_topics(&settings)?;
     let mut member = Bare::start(&settings, &[("mailbox-0", true)])?;
@@ -210,7 +210,7 @@ fn an_owner_that_was_fenced_reads_its_positions_again() -> Result<()> {
 }
 
 #[test]
-fn two_members_share_the_shards_and_hand_them_over() -> Result<()> {
+fn d3_two_members_share_the_shards_and_hand_them_over() -> Result<()> {
     const COUNT: u64 = 4_000;
     let settings = settings(Kafka::shared(), "handover", 8);
     create_topics(&settings)?;
@@ -240,7 +240,7 @@ fn two_members_share_the_shards_and_hand_them_over() -> Result<()> {
 }
 
 #[test]
-fn brokers_may_be_restarted_and_killed_under_load() -> Result<()> {
+fn d3_brokers_may_be_restarted_and_killed_under_load() -> Result<()> {
     const COUNT: u64 = 6_000;
     let mut kafka = Kafka::one()?;
     let settings = settings(&kafka, "restart", 4);
@@ -259,7 +259,7 @@ fn brokers_may_be_restarted_and_killed_under_load() -> Result<()> {
 }
 
 #[test]
-fn replicated_brokers_may_die_in_turn_under_load() -> Result<()> {
+fn d3_replicated_brokers_may_die_in_turn_under_load() -> Result<()> {
     const STEP: u64 = 1_000;
     let mut kafka = Kafka::three()?;
     let mut settings = settings(&kafka, "turns", 4);
@@ -284,7 +284,7 @@ fn replicated_brokers_may_die_in_turn_under_load() -> Result<()> {
 }
 
 #[test]
-fn nothing_is_settled_while_the_broker_is_silent() -> Result<()> {
+fn d3_nothing_is_settled_while_the_broker_is_silent() -> Result<()> {
     let kafka = Kafka::one()?;
     let settings = settings(&kafka, "silent", 1);
     create_topics(&settings)?;
@@ -321,7 +321,7 @@ fn sizes(n: u64) -> usize {
 }
 
 #[test]
-fn records_that_kafka_never_takes_become_dead_letters_and_the_others_go_on() -> Result<()> {
+fn d8_records_that_kafka_never_takes_become_dead_letters_and_the_others_go_on() -> Result<()> {
     const COUNT: u64 = 20;
     let kafka = Kafka::shared();
     let settings = settings(kafka, "oversize", 1);
@@ -379,7 +379,7 @@ fn waits_for_kafka_and_for_the_topic() -> Result<()> {
 }
 
 #[test]
-fn another_number_of_partitions_owns_nothing() -> Result<()> {
+fn d3_another_number_of_partitions_owns_nothing() -> Result<()> {
     let mut settings = settings(Kafka::shared(), "partitions", 2);
     create_topics(&settings)?;
     settings.topics.cursors.partitions = 3;
@@ -387,6 +387,8 @@ fn another_number_of_partitions_owns_nothing() -> Result<()> {
     wait::until_true(LIMIT, "a reason", || {
         member.handle.status().last_error.is_some_and(|error| error.reason.contains("has 2 partitions"))
     })?;
+    let told = member.handle.status().last_error.context("just seen")?.reason;
+    ensure!(told.contains("topics.cursors.partitions says 3") && told.contains("reshard"), "{told}");
     ensure!(!member.handle.status().member && member.announced.try_recv().is_err());
     ensure!(member.shutdown());
     Ok(())

@@ -12,10 +12,19 @@ pub(super) struct Calls(Mutex<Option<(&'static str, Instant)>>);
 impl Calls {
     /// Runs a blocking call under watch.
     pub fn during<T>(&self, name: &'static str, call: impl FnOnce() -> T) -> T {
-        *lock(&self.0) = Some((name, Instant::now()));
+        self.begin(name);
         let result = call();
-        *lock(&self.0) = None;
+        self.end();
         result
+    }
+
+    /// For a call that ends elsewhere than it begins.
+    pub fn begin(&self, name: &'static str) {
+        *lock(&self.0) = Some((name, Instant::now()));
+    }
+
+    pub fn end(&self) {
+        *lock(&self.0) = None;
     }
 
     /// The call that has lasted for longer than `limit`.

@@ -50,6 +50,24 @@ pub fn decode_value(bytes: &[u8]) -> (Cursor, Option<Timestamp>) {
     }
 }
 
+/// Stream of the mark that the positions of a topic were moved elsewhere; its instance has no name.
+const MOVED: &str = "inlet:moved";
+
+/// The mark, for every partition of the topic that was left.
+pub fn moved_mark(to: &str, partitions: i32) -> (CursorKey, Cursor) {
+    let key = CursorKey::new("", StreamId::new(MOVED));
+    (key, Cursor(serde_json::json!({ "topic": to, "partitions": partitions })))
+}
+
+/// Topic and number of partitions to which the mark points; `None` for what is no mark.
+pub fn moved_to(key: &CursorKey, cursor: &Cursor) -> Option<(String, i32)> {
+    if !key.instance.is_empty() || key.stream.0 != MOVED {
+        return None;
+    }
+    let partitions = cursor.0["partitions"].as_i64().and_then(|count| i32::try_from(count).ok());
+    Some((cursor.0["topic"].as_str().unwrap_or_default().to_owned(), partitions.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,17 +1,18 @@
 //! Reads the committed positions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use connector_sdk::{Cursor, Timestamp};
+use connector_sdk::{Cursor, StreamId, Timestamp};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::CursorKey;
-use super::codec::{decode_key, decode_value};
+use super::codec::{decode_key, decode_value, moved_to};
+use super::partition::shard_of;
 use crate::delivery::link::{Quiet, lock};
 use crate::delivery::settings::{KafkaSettings, SettingsError};
 
@@ -34,6 +35,17 @@ pub enum CursorsError {
     OpenTransaction { partition: i32 },
     #[error("partition {partition} of the cursors topic was not read to its end within {READ_LIMIT:?}")]
     Slow { partition: i32 },
+    #[error(
+        "the position of {instance} (stream {stream}) lies in partition {partition} of topic {topic}, with {shards} \
+         partitions it belongs into {shard}: the number was changed after it was written; nothing is read, lest it be \
+         read anew. Run `inlet cursors reshard --partitions {shards}`"
+    )]
+    Misplaced { topic: String, instance: String, stream: StreamId, partition: i32, shard: i32, shards: i32 },
+    #[error(
+        "the positions of topic {from} were moved to topic {to}: set topics.cursors.name: {to} and \
+         topics.cursors.partitions: {partitions}"
+    )]
+    Moved { from: String, to: String, partitions: i32 },
     #[error("stopped")]
     Stopped,
 }
@@ -53,7 +65,7 @@ pub struct StoredCursor {
     pub partition: i32,
 }
 
-type Positions = BTreeMap<CursorKey, StoredCursor>;
+pub(super) type Positions = BTreeMap<CursorKey, StoredCursor>;
 
 /// Reads partitions of the cursors topic for all shards of this process, one at a time.
 pub(super) struct CursorReader {
@@ -84,9 +96,46 @@ impl CursorReader {
         if !self.wait_until_stable(&clients, partition, deadline, &go_on)? {
             return Ok(HashMap::new());
         }
-        let mut positions = Positions::new();
-        self.read_to_end(&clients.committed, partition, deadline, &go_on, &mut positions)?;
+        let positions = self.read_to_end(&clients.committed, &[partition], deadline, &go_on)?;
+        self.check_moved(&positions)?;
         Ok(positions.into_iter().map(|(key, stored)| (key, stored.cursor)).collect())
+    }
+
+    /// All committed positions of the topic.
+    pub fn read_all(&self, go_on: impl Fn() -> bool) -> Result<Positions, CursorsError> {
+        let clients = lock(&self.clients);
+        let metadata = clients.committed.fetch_metadata(Some(&self.topic), WATERMARK_LIMIT)?;
+        let partitions: Vec<_> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
+        if partitions.is_empty() {
+            return Err(CursorsError::Kafka(format!("topic {} does not exist", self.topic)));
+        }
+        self.read_to_end(&clients.committed, &partitions, Instant::now() + READ_LIMIT, go_on)
+    }
+
+    /// Whether every position lies where this number of shards puts it, and still in this topic. With another number
+    /// than that with which it was written, an owner would not find it, and would begin its source anew.
+    pub fn check_placement(&self, shards: i32, go_on: impl Fn() -> bool) -> Result<(), CursorsError> {
+        let positions = self.read_all(go_on)?;
+        self.check_moved(&positions)?;
+        let misplaced = positions.iter().find(|(key, stored)| stored.partition != shard_of(&key.instance, shards));
+        match misplaced {
+            None => Ok(()),
+            Some((key, stored)) => Err(CursorsError::Misplaced {
+                topic: self.topic.clone(),
+                instance: key.instance.clone(),
+                stream: key.stream.clone(),
+                partition: stored.partition,
+                shard: shard_of(&key.instance, shards),
+                shards,
+            }),
+        }
+    }
+
+    fn check_moved(&self, positions: &Positions) -> Result<(), CursorsError> {
+        match positions.iter().find_map(|(key, stored)| moved_to(key, &stored.cursor)) {
+            Some((to, partitions)) => Err(CursorsError::Moved { from: self.topic.clone(), to, partitions }),
+            None => Ok(()),
+        }
     }
 
     /// How many partitions the cursors topic has; none: it does not exist.
@@ -105,8 +154,8 @@ impl CursorReader {
         }
     }
 
-    /// The end of a partition comes at the last stable offset while a transaction is open: waits until that is the high
-    /// watermark. Says whether the partition holds anything.
+    /// The end of a partition comes at the last stable offset while a transaction is open: waits until that is what the
+    /// high watermark was at first. Says whether the partition holds anything.
     fn wait_until_stable(
         &self,
         clients: &Clients,
@@ -114,8 +163,9 @@ impl CursorReader {
         deadline: Instant,
         go_on: impl Fn() -> bool,
     ) -> Result<bool, CursorsError> {
+        // What the owner before wrote lies below; behind it others (jobs) may go on writing.
+        let (low, high) = clients.raw.fetch_watermarks(&self.topic, partition, WATERMARK_LIMIT)?;
         loop {
-            let (low, high) = clients.raw.fetch_watermarks(&self.topic, partition, WATERMARK_LIMIT)?;
             let (_, stable) = clients.committed.fetch_watermarks(&self.topic, partition, WATERMARK_LIMIT)?;
             if stable >= high {
                 return Ok(high > low);
@@ -133,34 +183,38 @@ impl CursorReader {
     fn read_to_end(
         &self,
         consumer: &BaseConsumer<Quiet>,
-        partition: i32,
+        partitions: &[i32],
         deadline: Instant,
         go_on: impl Fn() -> bool,
-        positions: &mut Positions,
-    ) -> Result<(), CursorsError> {
+    ) -> Result<Positions, CursorsError> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Beginning)?;
+        for partition in partitions {
+            list.add_partition_offset(&self.topic, *partition, Offset::Beginning)?;
+        }
         consumer.incremental_assign(&list)?;
-        let read = poll_to_end(consumer, partition, deadline, go_on, positions);
+        let read = poll_to_end(consumer, partitions.iter().copied().collect(), deadline, go_on);
         let unassigned = consumer.incremental_unassign(&list);
-        read?;
-        Ok(unassigned?)
+        let positions = read?;
+        unassigned?;
+        Ok(positions)
     }
 }
 
 fn poll_to_end(
     consumer: &BaseConsumer<Quiet>,
-    partition: i32,
+    mut open: BTreeSet<i32>,
     deadline: Instant,
     go_on: impl Fn() -> bool,
-    positions: &mut Positions,
-) -> Result<(), CursorsError> {
+) -> Result<Positions, CursorsError> {
+    let mut positions = Positions::new();
     let mut last_error = None;
-    loop {
+    while let Some(&partition) = open.first() {
         match consumer.poll(POLL_SLICE) {
-            Some(Ok(message)) if message.partition() == partition => note(&message, positions),
-            Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return Ok(()),
-            Some(Err(KafkaError::PartitionEOF(_)) | Ok(_)) | None => {}
+            Some(Ok(message)) if open.contains(&message.partition()) => note(&message, &mut positions),
+            Some(Err(KafkaError::PartitionEOF(ended))) => {
+                open.remove(&ended);
+            }
+            Some(Ok(_)) | None => {}
             Some(Err(error)) => last_error = Some(error),
         }
         if !go_on() {
@@ -170,6 +224,7 @@ fn poll_to_end(
             return Err(last_error.map_or(CursorsError::Slow { partition }, CursorsError::from));
         }
     }
+    Ok(positions)
 }
 
 fn note(message: &impl Message, positions: &mut Positions) {
@@ -181,28 +236,23 @@ fn note(message: &impl Message, positions: &mut Positions) {
     match message.payload() {
         Some(bytes) => {
             let (cursor, at) = decode_value(bytes);
-            positions.insert(key, StoredCursor { cursor, at, partition });
+            // Of two partitions the later one counts; within one, the last record.
+            let elsewhere = |have: &StoredCursor| have.partition != partition && have.at > at;
+            if !positions.get(&key).is_some_and(elsewhere) {
+                positions.insert(key, StoredCursor { cursor, at, partition });
+            }
         }
-        None => drop(positions.remove(&key)),
+        // The same position may have lain elsewhere before: only its own partition takes it away.
+        None if positions.get(&key).is_some_and(|stored| stored.partition == partition) => {
+            positions.remove(&key);
+        }
+        None => {}
     }
 }
 
 /// All stored positions, by instance and stream: what `inlet cursors list` shows.
 pub async fn list_cursors(settings: &KafkaSettings) -> Result<BTreeMap<CursorKey, StoredCursor>, CursorsError> {
     let reader = CursorReader::new(settings)?;
-    let listed = tokio::task::spawn_blocking(move || {
-        let clients = lock(&reader.clients);
-        let metadata = clients.committed.fetch_metadata(Some(&reader.topic), WATERMARK_LIMIT)?;
-        let partitions: Vec<_> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
-        if partitions.is_empty() {
-            return Err(CursorsError::Kafka(format!("topic {} does not exist", reader.topic)));
-        }
-        let mut positions = Positions::new();
-        for partition in partitions {
-            let deadline = Instant::now() + READ_LIMIT;
-            reader.read_to_end(&clients.committed, partition, deadline, || true, &mut positions)?;
-        }
-        Ok(positions)
-    });
+    let listed = tokio::task::spawn_blocking(move || reader.read_all(|| true));
     listed.await.map_err(|error| CursorsError::Kafka(error.to_string()))?
 }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Ownership;
+use super::cursors::CursorsError;
 use super::handle::InstanceRef;
 use super::owned::Owned;
 use super::partition::shard_of;
@@ -67,16 +68,27 @@ impl Group {
         let topic = &self.shared.settings.topics.cursors;
         let found = self.shared.reader.partitions(METADATA_LIMIT);
         let reason = match found {
-            Ok(found) if found == topic.partitions => return true,
+            Ok(found) if found == topic.partitions => match self.positions_are_in_place(found) {
+                Ok(()) => return true,
+                Err(error) => error.to_string(),
+            },
             Ok(0) => format!("topic {} does not exist yet", topic.name),
             Ok(found) => {
                 let (name, configured) = (&topic.name, topic.partitions);
-                format!("topic {name} has {found} partitions; set topics.cursors.partitions ({configured}) to that")
+                format!(
+                    "topic {name} has {found} partitions, topics.cursors.partitions says {configured}; instances are \
+                     placed by that number. Set it to {found} if the topic was made so; if somebody altered the topic, \
+                     run `inlet cursors reshard --partitions {found}` first"
+                )
             }
             Err(error) => error.to_string(),
         };
         self.shared.board.group_error(reason);
         false
+    }
+
+    fn positions_are_in_place(&self, shards: i32) -> Result<(), CursorsError> {
+        self.shared.reader.check_placement(shards, || !self.stop.is_cancelled())
     }
 
     fn membership(&mut self) -> Result<(), String> {

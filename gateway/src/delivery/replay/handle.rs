@@ -42,6 +42,7 @@ impl Replay {
             max_record_bytes: settings.max_message_bytes()?,
             reader: CursorReader::new(settings)?,
             board: Board::default(),
+            call_limit: settings.call_limit,
         });
         let stop = CancellationToken::new();
         let left = CancellationToken::new();

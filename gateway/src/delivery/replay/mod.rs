@@ -14,6 +14,8 @@ mod cursors;
 mod entry;
 mod group;
 mod handle;
+pub mod job;
+pub mod manage;
 mod owned;
 pub mod partition;
 mod shard;
@@ -37,6 +39,20 @@ use crate::pipeline::record::Record;
 pub struct CursorKey {
     pub instance: String,
     pub stream: StreamId,
+}
+
+/// Streams that begin like this are not a connector's: positions of jobs (`inlet:import:…`), and marks.
+pub const RESERVED_PREFIX: &str = "inlet:";
+
+impl CursorKey {
+    pub fn new(instance: impl Into<String>, stream: StreamId) -> Self {
+        Self { instance: instance.into(), stream }
+    }
+
+    /// Whether no connector's live intake wrote it.
+    pub fn is_reserved(&self) -> bool {
+        self.stream.0.starts_with(RESERVED_PREFIX)
+    }
 }
 
 pub use cursors::{CursorsError, StoredCursor, list_cursors};

@@ -14,13 +14,14 @@ use super::control::Control;
 use super::shard::{Lane, Shared};
 use super::slot::Slot;
 use super::status::LaneState;
+use super::transaction::Seat;
 
 /// How long sources and lanes may take to end when shards are revoked in good order, and when they are lost already.
 const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 const LOST_LIMIT: Duration = Duration::from_secs(1);
 const RELEASE_TICK: Duration = Duration::from_millis(2);
-/// A call into librdkafka that lasts longer than this has hung: its thread is given up, and a new one fences it.
-const CALL_LIMIT: Duration = Duration::from_secs(20);
+/// Threads of one shard that may hang at once: a Kafka client in which calls hang for good must not cost ever more.
+const MAX_HUNG: usize = 4;
 
 /// One owned shard.
 struct Shard {
@@ -28,6 +29,8 @@ struct Shard {
     revoked: CancellationToken,
     released: CancellationToken,
     lane: Option<Running>,
+    /// Given up in a call that had not returned; each ends by itself as soon as it does.
+    hung: Vec<JoinHandle<()>>,
 }
 
 /// A lane's thread.
@@ -67,7 +70,9 @@ impl Owned {
                 epoch: slot.subscribe(),
             });
             self.shared.board.owned(shard);
-            if let Some(old) = self.shards.insert(shard, Shard { slot, revoked, released, lane: None }) {
+            if let Some(old) =
+                self.shards.insert(shard, Shard { slot, revoked, released, lane: None, hung: Vec::new() })
+            {
                 old.abandon();
             }
         }
@@ -90,9 +95,9 @@ impl Owned {
         for (&shard, owned) in &mut self.shards {
             owned.reap(&self.shared, shard);
             match (&owned.lane, self.wanted.contains(&shard)) {
-                (None, true) => owned.start(&self.shared, shard),
+                (None, true) if owned.hung.len() < MAX_HUNG => owned.start(&self.shared, shard),
                 (Some(lane), false) => lane.control.finish(),
-                (None, false) | (Some(_), true) => {}
+                (None, _) | (Some(_), true) => {}
             }
         }
     }
@@ -139,7 +144,7 @@ impl Shard {
             Err(error) => return shared.board.shard_error(shard, format!("no runtime for the lane: {error}")),
         };
         let lane = Lane {
-            shard,
+            seat: Seat { shard, transactional_id: shared.settings.transactional_id(shard), job: None },
             tenant: self.slot.let_to_next(),
             slot: self.slot.clone(),
             control: control.clone(),
@@ -152,17 +157,21 @@ impl Shard {
         }
     }
 
-    /// Forgets a lane that has ended, and one that hangs in a call.
+    /// Forgets a lane that has ended, and gives up one that hangs in a call: it can no longer commit, its epoch has
+    /// ended, and the next lane's producer fences its own. Its thread drops the client as soon as the call returns.
     fn reap(&mut self, shared: &Shared, shard: i32) {
-        let Some(lane) = &self.lane else { return };
+        self.hung.retain(|thread| !thread.is_finished());
+        let Some(lane) = self.lane.take() else { return };
         if lane.thread.is_finished() {
-            self.lane = None;
             shared.board.state(shard, LaneState::Idle);
-        } else if let Some(call) = lane.control.calls.overdue(CALL_LIMIT) {
-            shared.board.shard_error(shard, format!("{call} hangs; its producer is given up"));
+        } else if let Some(call) = lane.control.calls.overdue(shared.call_limit) {
+            tracing::error!(shard, call, limit = ?shared.call_limit, "replay lane: a call hangs; its thread is given up, and the shard is opened again");
+            shared.board.hung(shard, format!("{call} hangs; its producer is given up"));
             lane.control.drop_all();
-            self.lane = None;
+            self.hung.push(lane.thread);
             self.slot.let_to_next();
+        } else {
+            self.lane = Some(lane);
         }
     }
 

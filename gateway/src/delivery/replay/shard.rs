@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
-use super::cursors::{CursorReader, CursorsError};
+use super::cursors::CursorReader;
 use super::entry::Entry;
 use super::slot::Slot;
 use super::status::{Board, LaneState};
-use super::transaction::{Failed, Transactions};
+use super::transaction::{Failed, Seat, Transactions};
 use super::{CursorKey, Epoch, Input};
 use crate::clock::now;
 use crate::delivery::settings::KafkaSettings;
@@ -41,11 +41,13 @@ pub(super) struct Shared {
     pub max_record_bytes: usize,
     pub reader: CursorReader,
     pub board: Board,
+    /// A blocking call that lasts longer has hung.
+    pub call_limit: Duration,
 }
 
 /// One shard's work; runs on a thread of its own until the control stops it.
 pub(super) struct Lane {
-    pub shard: i32,
+    pub seat: Seat,
     pub tenant: u64,
     pub slot: Arc<Slot>,
     pub control: Arc<Control>,
@@ -57,24 +59,29 @@ pub(super) struct Lane {
 enum End {
     Stopped,
     /// Whether it had committed anything, and why it ended.
-    Failed(bool, String),
+    Failed(bool, Failed),
 }
 
 impl Lane {
     pub fn run(self) {
         let mut pause = RETRY_MIN;
         while self.control.is_running() {
-            self.shared.board.state(self.shard, LaneState::Opening);
-            let End::Failed(committed, reason) = self.epoch() else { break };
+            self.shared.board.state(self.seat.shard, LaneState::Opening);
+            let End::Failed(committed, failed) = self.epoch() else { break };
             if !self.control.is_running() {
                 break;
             }
-            self.shared.board.shard_error(self.shard, reason);
-            self.shared.board.state(self.shard, LaneState::Waiting);
+            let fenced = matches!(failed, Failed::Fenced(_));
+            self.shared.board.shard_error(self.seat.shard, failed.reason());
+            // Of a job no group says whose it is: whoever was fenced has lost it.
+            if fenced && self.seat.job.is_some() {
+                break;
+            }
+            self.shared.board.state(self.seat.shard, LaneState::Waiting);
             pause = if committed { RETRY_MIN } else { (pause * 2).min(RETRY_MAX) };
             self.pause(pause.mul_f64(0.5 + 0.5 * jitter()));
         }
-        self.shared.board.state(self.shard, LaneState::Stopping);
+        self.shared.board.state(self.seat.shard, LaneState::Stopping);
     }
 
     fn pause(&self, time: Duration) {
@@ -84,17 +91,17 @@ impl Lane {
 
     /// From fencing the owner before to the first error. The producer and all that was in flight end with it.
     fn epoch(&self) -> End {
-        let opened = self.open().and_then(|transactions| Ok((transactions, self.read().map_err(|e| e.to_string())?)));
+        let opened = self.open().and_then(|transactions| Ok((transactions, self.read()?)));
         let (transactions, cursors) = match opened {
             Ok(opened) => opened,
-            Err(reason) => return End::Failed(false, reason),
+            Err(failed) => return End::Failed(false, failed),
         };
         if !self.control.is_running() {
             return End::Stopped;
         }
         let (lane, inputs) = mpsc::channel(LANE_CAPACITY);
         let epoch = Epoch::begin(cursors.clone(), lane, CancellationToken::new());
-        self.shared.board.change(self.shard, |status| {
+        self.shared.board.change(self.seat.shard, |status| {
             status.state = LaneState::Running;
             status.epochs += 1;
         });
@@ -106,13 +113,16 @@ impl Lane {
         end
     }
 
-    fn open(&self) -> Result<Transactions<'_>, String> {
-        let waiting = |reason| self.shared.board.shard_waits(self.shard, reason);
-        Transactions::open(&self.shared.settings, self.shard, &self.control, waiting)
+    fn open(&self) -> Result<Transactions<'_>, Failed> {
+        let waiting = |reason| self.shared.board.shard_waits(self.seat.shard, reason);
+        Transactions::open(&self.shared.settings, &self.seat, &self.control, waiting)
     }
 
-    fn read(&self) -> Result<HashMap<CursorKey, Cursor>, CursorsError> {
-        self.shared.reader.read(self.shard, || self.control.is_running())
+    fn read(&self) -> Result<HashMap<CursorKey, Cursor>, Failed> {
+        let read = self.shared.reader.read(self.seat.shard, || self.control.is_running());
+        let mut cursors = read.map_err(|error| Failed::Broken(error.to_string()))?;
+        cursors.retain(|key, _| self.seat.owns(key));
+        Ok(cursors)
     }
 }
 
@@ -138,8 +148,8 @@ impl Running<'_> {
                 }
                 None => return End::Stopped,
             };
-            if let Err(reason) = self.commit(batch) {
-                return End::Failed(self.committed, reason);
+            if let Err(failed) = self.commit(batch) {
+                return End::Failed(self.committed, failed);
             }
         }
     }
@@ -184,7 +194,7 @@ impl Running<'_> {
 
     /// Commits a batch. When Kafka refuses a record for good, the batch is split so that the culprit comes to be alone;
     /// that one becomes a dead letter, and everything stays in order.
-    fn commit(&mut self, batch: Vec<Entry>) -> Result<(), String> {
+    fn commit(&mut self, batch: Vec<Entry>) -> Result<(), Failed> {
         // Parts still to be committed, the first one last.
         let mut parts = vec![batch];
         let committed = self.commit_parts(&mut parts);
@@ -195,17 +205,17 @@ impl Running<'_> {
         committed
     }
 
-    fn commit_parts(&mut self, parts: &mut Vec<Vec<Entry>>) -> Result<(), String> {
+    fn commit_parts(&mut self, parts: &mut Vec<Vec<Entry>>) -> Result<(), Failed> {
         while let Some(part) = parts.last_mut() {
             match self.transact(part) {
                 Ok(()) => parts.pop().into_iter().for_each(|part| self.settle(part)),
-                Err(Failed::Broken(reason)) => return Err(reason),
+                Err(failed @ (Failed::Broken(_) | Failed::Fenced(_))) => return Err(failed),
                 Err(Failed::Refused { reason, suspects }) => {
-                    let (shard, inputs) = (self.lane.shard, part.len());
+                    let (shard, inputs) = (self.lane.seat.shard, part.len());
                     tracing::warn!(shard, inputs, %reason, "replay lane: Kafka refuses a record");
                     self.reopen()?;
                     match part.as_mut_slice() {
-                        [culprit] => culprit.become_dead_letter(&reason)?,
+                        [culprit] => culprit.become_dead_letter(&reason).map_err(Failed::Broken)?,
                         _ => {
                             let smaller = split(std::mem::take(part), &suspects);
                             parts.pop();
@@ -244,7 +254,7 @@ impl Running<'_> {
         self.epoch.note_committed(positions);
         let dead = part.iter().filter(|entry| entry.is_dead_letter()).count() as u64;
         let inputs = part.iter().filter(|entry| !entry.is_barrier()).count() as u64;
-        self.lane.shared.board.change(self.lane.shard, |status| {
+        self.lane.shared.board.change(self.lane.seat.shard, |status| {
             status.inputs += inputs;
             status.dead_letters += dead;
             if inputs > 0 {
@@ -257,15 +267,14 @@ impl Running<'_> {
 
     /// After a refusal the producer is made anew (its next transaction would fail too). The inputs in hand are still
     /// right only if nobody else committed in between: the positions that are read now must be those in memory.
-    fn reopen(&mut self) -> Result<(), String> {
+    fn reopen(&mut self) -> Result<(), Failed> {
         self.transactions = None;
         if !self.lane.control.is_running() {
-            return Err("the shard was taken away".to_owned());
+            return Err(Failed::Broken("the shard was taken away".to_owned()));
         }
         let transactions = self.lane.open()?;
-        let stored = self.lane.read().map_err(|e| e.to_string())?;
-        if stored != self.cursors {
-            return Err("another owner has committed in between".to_owned());
+        if self.lane.read()? != self.cursors {
+            return Err(Failed::Broken("another owner has committed in between".to_owned()));
         }
         self.transactions = Some(transactions);
         Ok(())

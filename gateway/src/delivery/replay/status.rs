@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use connector_sdk::Timestamp;
 use serde::Serialize;
@@ -16,6 +17,8 @@ pub struct ReplayStatus {
     pub member: bool,
     /// The shards that it owns, by number.
     pub shards: Vec<ShardStatus>,
+    /// Calls into the Kafka client that did not return in time, since the start; each cost its shard a new producer.
+    pub hung_calls: u64,
     /// Of the group itself.
     pub last_error: Option<LastError>,
 }
@@ -67,12 +70,14 @@ impl LastError {
 pub(super) struct Board {
     group: Mutex<(bool, Option<LastError>)>,
     shards: Mutex<BTreeMap<i32, ShardStatus>>,
+    hung_calls: AtomicU64,
 }
 
 impl Board {
     pub fn read(&self) -> ReplayStatus {
         let (member, last_error) = lock(&self.group).clone();
-        ReplayStatus { member, shards: lock(&self.shards).values().cloned().collect(), last_error }
+        let hung_calls = self.hung_calls.load(Ordering::Relaxed);
+        ReplayStatus { member, shards: lock(&self.shards).values().cloned().collect(), hung_calls, last_error }
     }
 
     pub fn member(&self, member: bool) {
@@ -125,6 +130,12 @@ impl Board {
             }
             status.last_error = Some(LastError::now(reason));
         });
+    }
+
+    /// A lane was given up in a call.
+    pub fn hung(&self, shard: i32, reason: String) {
+        self.hung_calls.fetch_add(1, Ordering::Relaxed);
+        self.change(shard, |status| status.last_error = Some(LastError::now(reason)));
     }
 
     /// Why a shard is still being opened; an outage is told once, by the link, and not by every shard.

@@ -35,8 +35,42 @@ pub(super) enum Failed {
     /// Kafka will never take one of its records: by position, the inputs whose records were in the refused requests
     /// (innocent ones may have shared them).
     Refused { reason: String, suspects: BTreeSet<usize> },
+    /// Somebody else has the transactional id now, or the broker gave up on us; the owners' group tells which.
+    Fenced(String),
     /// Anything else; the positions have to be read again.
     Broken(String),
+}
+
+impl Failed {
+    pub fn reason(self) -> String {
+        match self {
+            Self::Refused { reason, .. } | Self::Fenced(reason) | Self::Broken(reason) => reason,
+        }
+    }
+}
+
+/// Whose producer it is.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    /// Partition of the cursors topic that holds its positions.
+    pub shard: i32,
+    /// Whoever initialises it last is the one who may commit.
+    pub transactional_id: String,
+    /// Whose positions they are: a job's (its instance and name), or those of all instances of the shard.
+    pub job: Option<(String, String)>,
+}
+
+impl Seat {
+    /// Positions that nobody else writes while this is not fenced.
+    pub fn owns(&self, key: &CursorKey) -> bool {
+        match &self.job {
+            None => !key.is_reserved(),
+            Some((instance, name)) => {
+                let rest = key.stream.0.strip_prefix(name.as_str());
+                key.instance == *instance && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+        }
+    }
 }
 
 /// A producer that has fenced its predecessors.
@@ -45,6 +79,33 @@ pub(super) struct Transactions<'a> {
     topics: &'a Topics,
     shard: i32,
     control: &'a Control,
+    /// Behind the producer: dropped after it.
+    closing: Closing<'a>,
+}
+
+/// Dropping a producer is a blocking call too: watched from [`Transactions::drop`] on until this is dropped.
+struct Closing<'a>(&'a Control);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.calls.end();
+    }
+}
+
+impl Drop for Transactions<'_> {
+    fn drop(&mut self) {
+        self.closing.0.calls.begin("closing the producer");
+    }
+}
+
+/// A record of the cursors topic, or of another one like it.
+#[derive(Clone, Debug)]
+pub(super) struct Write {
+    pub topic: String,
+    pub partition: i32,
+    pub key: String,
+    /// Absent: a tombstone.
+    pub value: Option<String>,
 }
 
 /// Proof that every record of the transaction was confirmed; nothing else allows a commit.
@@ -88,26 +149,27 @@ impl<'a> Transactions<'a> {
     /// until the control stops it; `waiting` is told why.
     pub fn open(
         settings: &'a KafkaSettings,
-        shard: i32,
+        seat: &'a Seat,
         control: &'a Control,
         waiting: impl Fn(String),
-    ) -> Result<Self, String> {
-        let config = settings.shard(shard).map_err(|e| e.to_string())?;
+    ) -> Result<Self, Failed> {
+        let broken = |error: &dyn std::fmt::Display| Failed::Broken(error.to_string());
+        let config = settings.transactional(&seat.transactional_id).map_err(|e| broken(&e))?;
         let reports = Reports(Mutex::default());
-        let producer: BaseProducer<Reports> = config.create_with_context(reports).map_err(|e| e.to_string())?;
-        let this = Self { producer, topics: &settings.topics, shard, control };
+        let producer: BaseProducer<Reports> = config.create_with_context(reports).map_err(|e| broken(&e))?;
+        let this = Self { producer, topics: &settings.topics, shard: seat.shard, control, closing: Closing(control) };
         loop {
             let init = || this.producer.init_transactions(CALL_SLICE);
             match control.calls.during("init_transactions", init) {
                 Ok(()) => return Ok(this),
                 Err(error) if control.is_running() && is_retriable(&error) => {
-                    tracing::debug!(shard, %error, "replay lane: init_transactions is called again");
+                    tracing::debug!(seat = %seat.transactional_id, %error, "replay lane: init_transactions is called again");
                     waiting(format!("init_transactions: {error}"));
                     this.producer.poll(Duration::ZERO);
                 }
                 Err(error) => {
                     let reason = verdict::explain(&error, &settings.topics.cursors.name);
-                    return Err(format!("init_transactions: {reason}"));
+                    return Err(this.broken(&error, format!("init_transactions: {reason}")));
                 }
             }
         }
@@ -128,14 +190,37 @@ impl<'a> Transactions<'a> {
         self.commit(sent)
     }
 
+    /// Commits writes to any partitions together, or none of them.
+    pub fn write(&self, writes: &[Write]) -> Result<(), Failed> {
+        let deadline = self.begin()?;
+        for write in writes {
+            let message = || {
+                let message = BaseRecord::with_opaque_to(&write.topic, POSITIONS);
+                let message = message.partition(write.partition).key(&write.key);
+                match &write.value {
+                    Some(value) => message.payload(value.as_bytes()),
+                    None => message,
+                }
+            };
+            self.enqueue(message, deadline)?;
+        }
+        let sent = self.drain(deadline)?;
+        self.commit(sent)
+    }
+
+    fn begin(&self) -> Result<Instant, Failed> {
+        lock(&self.producer.context().0).clear();
+        let begun = self.control.calls.during("begin_transaction", || self.producer.begin_transaction());
+        begun.map_err(|e| self.broken(&e, format!("begin_transaction: {e}")))?;
+        Ok(Instant::now() + DRAIN_LIMIT)
+    }
+
     fn send<'r>(
         &self,
         records: impl Iterator<Item = (usize, &'r Record)>,
         positions: &[(CursorKey, Cursor)],
     ) -> Result<Sent, Failed> {
-        lock(&self.producer.context().0).clear();
-        self.producer.begin_transaction().map_err(|e| Failed::Broken(format!("begin_transaction: {e}")))?;
-        let deadline = Instant::now() + DRAIN_LIMIT;
+        let deadline = self.begin()?;
         for (input, record) in records {
             let topic = &self.topics.get(record.topic).name;
             let message = || {
@@ -201,12 +286,18 @@ impl<'a> Transactions<'a> {
             let suspects = refused().map(|u| u.input).collect();
             return Failed::Refused { reason: verdict::explain(&first.error, &first.topic), suspects };
         }
-        let reason = match (self.producer.client().fatal_error(), unconfirmed.first()) {
-            (Some((_, reason)), _) => reason,
-            (None, Some(first)) => verdict::explain(&first.error, &first.topic),
-            (None, None) => "not confirmed".to_owned(),
-        };
-        Failed::Broken(reason)
+        match (self.producer.client().fatal_error(), unconfirmed.first()) {
+            (Some((code, reason)), _) if is_fenced(code) => Failed::Fenced(reason),
+            (Some((_, reason)), _) => Failed::Broken(reason),
+            (None, Some(first)) => self.broken(&first.error, verdict::explain(&first.error, &first.topic)),
+            (None, None) => Failed::Broken("not confirmed".to_owned()),
+        }
+    }
+
+    /// An error of a call, told apart by whether somebody else has the transactional id.
+    fn broken(&self, error: &KafkaError, reason: String) -> Failed {
+        let codes = [verdict::code(error), self.producer.client().fatal_error().map(|(code, _)| code)];
+        if codes.into_iter().flatten().any(is_fenced) { Failed::Fenced(reason) } else { Failed::Broken(reason) }
     }
 
     fn commit(&self, _: Sent) -> Result<(), Failed> {
@@ -221,10 +312,14 @@ impl<'a> Transactions<'a> {
                 Err(error) if is_timeout(&error) && is_retriable(&error) => {
                     tracing::debug!(shard = self.shard, %error, "replay lane: commit_transaction is called again");
                 }
-                Err(error) => return Err(Failed::Broken(format!("commit_transaction: {error}"))),
+                Err(error) => return Err(self.broken(&error, format!("commit_transaction: {error}"))),
             }
         }
     }
+}
+
+fn is_fenced(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
 }
 
 fn is_refusal(error: &KafkaError) -> bool {

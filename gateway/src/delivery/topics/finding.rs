@@ -97,8 +97,8 @@ impl Finding {
             }
             Fault::NoRights { .. } => "grant the ACLs that `inlet topics print` lists".to_owned(),
             Fault::Partitions { found, .. } if self.role == TopicRole::Cursors => format!(
-                "set topics.cursors.partitions: {found}; instances are placed by that number, so that it is fixed for \
-                 the topic's life"
+                "instances are placed by that number: set topics.cursors.partitions: {found} if the topic was made so; if \
+                 somebody altered the topic, run `inlet cursors reshard --partitions {found}` first"
             ),
             Fault::Partitions { .. } => "the configured number counts only when the topic is created".to_owned(),
             Fault::Cleanup { wanted, .. } => alter(format!("cleanup.policy={wanted}")),
