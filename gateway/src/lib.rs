@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod ingress;
 pub mod intake;
 pub mod io;
+pub mod jobs;
 pub mod pipeline;
 pub mod seen;
 pub mod telemetry;

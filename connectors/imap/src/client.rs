@@ -1,7 +1,7 @@
 //! One connection: commands and answers, each with a deadline. async-imap reads the protocol; which commands are sent
 //! and when is decided here, so that several can be under way.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,20 +195,19 @@ impl Client {
         Ok((uids, exists))
     }
 
-    /// The first of these mails that the store received at or after `at`.
-    pub async fn first_received_since(&mut self, uids: &[u32], at: Timestamp) -> Result<Option<u32>, Fault> {
-        let mut first: Option<u32> = None;
+    /// When the store received these mails; those that are gone are left out.
+    pub async fn received_at(&mut self, uids: &[u32]) -> Result<BTreeMap<u32, Timestamp>, Fault> {
+        let mut received = BTreeMap::new();
         let command = format!("UID FETCH {} (UID INTERNALDATE)", crate::batch::set(uids));
         self.run(&command, |answer| {
             if let Answer::Fetch(found) = answer
                 && let (Some(uid), Some(date)) = (found.uid, found.internal_date)
-                && date >= at
             {
-                first = Some(first.map_or(uid, |have| have.min(uid)));
+                received.insert(uid, date);
             }
         })
         .await?;
-        Ok(first)
+        Ok(received)
     }
 
     /// Says good-bye; nothing depends on it.

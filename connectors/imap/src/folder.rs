@@ -313,15 +313,20 @@ async fn not_safe(tickets: &mut FuturesOrdered<futures::future::BoxFuture<'stati
     pending().await
 }
 
+/// SEARCH criterion that every mail from `at` on meets, whatever zone the server counts days in.
+pub fn since_day(at: connector_sdk::Timestamp) -> String {
+    const SLACK: Duration = Duration::from_hours(24);
+    format!("SINCE {}", at.minus(SLACK).to_jiff().strftime("%-d-%b-%Y"))
+}
+
 /// The first mail that the store received at or after `at`. SEARCH SINCE knows days only, in the server's zone: from the
 /// day before on, the exact times decide.
 async fn first_since(client: &mut Client, at: connector_sdk::Timestamp) -> Result<Option<u32>, Fault> {
-    const SLACK: Duration = Duration::from_hours(24);
-    let day = at.minus(SLACK).to_jiff().strftime("%-d-%b-%Y").to_string();
-    let (found, _) = client.search(&format!("SINCE {day}")).await?;
+    let (found, _) = client.search(&since_day(at)).await?;
     for stretch in found.chunks(STRETCH_MAILS) {
-        if let Some(uid) = client.first_received_since(stretch, at).await? {
-            return Ok(Some(uid));
+        let received = client.received_at(stretch).await?;
+        if let Some((uid, _)) = received.iter().find(|(_, received)| **received >= at) {
+            return Ok(Some(*uid));
         }
     }
     Ok(None)

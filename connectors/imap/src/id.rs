@@ -12,6 +12,9 @@ pub struct Position {
     pub v: u32,
     pub uidvalidity: u32,
     pub uid: u32,
+    /// The UID before the first mail that this reading is about; absent: it began with the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u32>,
     /// Mails that were there before this reading began and have not all been read yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
@@ -35,13 +38,13 @@ pub enum Mark {
 
 impl Position {
     pub fn new(uidvalidity: u32, uid: u32) -> Self {
-        Self { v: VERSION, uidvalidity, uid, history: None }
+        Self { v: VERSION, uidvalidity, uid, from: None, history: None }
     }
 
     /// A position before mails that are history up to `until`.
     pub fn before(uidvalidity: u32, uid: u32, until: u32, mark: Mark) -> Self {
         let history = (until > uid).then_some(History { until, mark });
-        Self { history, ..Self::new(uidvalidity, uid) }
+        Self { history, from: (uid > 0).then_some(uid), ..Self::new(uidvalidity, uid) }
     }
 
     /// The position after a mail was handed on.
@@ -87,7 +90,8 @@ mod tests {
         assert_eq!(position.mark_of(4), None);
         assert_eq!(position.after(2).history, position.history);
         assert_eq!(position.after(3), Position::new(7, 3));
-        assert_eq!(Position::before(7, 5, 5, Mark::Backfill).history, None);
+        let position = Position::before(7, 5, 5, Mark::Backfill);
+        assert_eq!((position.history, position.from, position.after(9).from), (None, Some(5), Some(5)));
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod client;
 mod config;
 mod fault;
 mod folder;
+mod history;
 mod id;
+mod import;
 mod login;
 mod meter;
 mod parse;
@@ -46,6 +48,8 @@ impl ConnectorKind for Imap {
         let session = session::ImapSession::new(account.clone());
         let mut connector = Connector::new(parse, vec![Intake::Session(Box::new(session))], SourceClass::Replay);
         connector.check_cursor = Some(|_, cursor| Position::decode(cursor).map(drop));
+        connector.history = Some(Box::new(history::ImapHistory::new(account.clone())));
+        connector.import = Some(Arc::new(import::ImapImport::new(settings)));
         connector.probe = Some(Arc::new(probe::ImapProbe::new(account)));
         Ok(connector)
     }

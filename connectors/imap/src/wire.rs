@@ -14,7 +14,7 @@ pub const INTERNAL_DATE: &str = "inlet-internal-date";
 /// `true` on mails that are read again because the folder's UIDs changed.
 pub const RESYNC: &str = "inlet-resync";
 /// `true` on mails that were there before the instance and are read because `start` asks for them.
-pub const BACKFILL: &str = "inlet-backfill";
+pub use connector_sdk::raw::BACKFILL_HEADER as BACKFILL;
 /// Size in bytes of a mail over the cap, of which the body holds the headers only.
 pub const ONLY_HEADERS_OF: &str = "inlet-only-headers-of";
 /// Why the server's answer for this mail could not be read; the body is empty then.

@@ -22,6 +22,9 @@ pub struct Position {
     v: u8,
     /// Everything up to this id is handed on; `0` = nothing.
     pub floor: String,
+    /// What is at or below this id was before this reading began; absent: nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Ids above the floor that are handed on, in the server's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<String>,
@@ -32,7 +35,15 @@ pub struct Position {
 
 impl Position {
     pub fn after(id: impl Into<String>) -> Self {
-        Self { v: VERSION, floor: id.into(), seen: Vec::new(), broken: Vec::new() }
+        let floor: String = id.into();
+        let from = (floor != "0").then(|| floor.clone());
+        Self { v: VERSION, floor, from, seen: Vec::new(), broken: Vec::new() }
+    }
+
+    /// Whether an item was handed on since this reading began.
+    pub fn passed(&self, id: &str) -> bool {
+        let is_before = self.from.as_deref().is_some_and(|from| id_order(id, from).is_le());
+        !is_before && (id_order(id, &self.floor).is_le() || self.knows(id))
     }
 
     pub fn decode(cursor: &Cursor) -> Result<Self, IntakeError> {

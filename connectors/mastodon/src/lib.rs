@@ -10,6 +10,7 @@
 mod api;
 mod cursor;
 mod fetch;
+mod history;
 mod id;
 mod parse;
 mod poll;
@@ -153,6 +154,7 @@ impl ConnectorKind for Mastodon {
         let poll = Box::new(poll::Poller::new(Arc::clone(&options)));
         let mut connector = Connector::new(parse, vec![Intake::Poll(poll)], SourceClass::Replay);
         connector.fetch = Some(Arc::new(fetch::MediaFetch::new(Arc::clone(&options))));
+        connector.history = Some(Box::new(history::NotificationHistory::new(Arc::clone(&options))));
         connector.check_cursor = Some(poll::check_cursor);
         connector.probe = Some(Arc::new(poll::AccountProbe::new(options)));
         Ok(connector)

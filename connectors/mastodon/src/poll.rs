@@ -10,13 +10,13 @@ use connector_sdk::{
 };
 use serde_json::Value;
 
-use crate::api::{Api, Found, PAGE_LIMIT, now};
+use crate::api::{Api, Entry, Found, PAGE_LIMIT, now};
 use crate::cursor::{Position, Watch};
 use crate::wire;
 use crate::{Options, recheck, status, walk};
 
 /// Stream of everything that the server notifies of.
-const NOTIFICATIONS: &str = "notifications";
+pub const NOTIFICATIONS: &str = "notifications";
 /// Stream of what became of the mentions seen lately.
 const MENTIONS: &str = "mentions";
 /// Pages that `start: since` walks down at most.
@@ -43,6 +43,21 @@ impl Poller {
         Self { options, account: None, roots: Roots::default() }
     }
 
+    /// A notification as the live intake hands it on.
+    pub async fn raw_of(&mut self, entry: Entry, io: &Io) -> Result<RawEvent, IntakeError> {
+        let account = self.account(io).await?;
+        let options = Arc::clone(&self.options);
+        let api = Api { options: &options, io };
+        let value = json::parse(&entry.json).map(|doc| doc.value).unwrap_or_default();
+        let root = match value.get("status") {
+            Some(status) => self.roots.of(&api, status).await?,
+            None => None,
+        };
+        let mut raw = raw(&options, &account, wire::Item::Notification, &entry.id, entry.json);
+        with_root(&mut raw, root);
+        Ok(raw)
+    }
+
     async fn account(&mut self, io: &Io) -> Result<Account, IntakeError> {
         if let Some(account) = &self.account {
             return Ok(account.clone());
@@ -67,14 +82,8 @@ impl Poller {
             }
         }
         for entry in batch.fresh {
-            let value = json::parse(&entry.json).map(|doc| doc.value).unwrap_or_default();
-            let root = match value.get("status") {
-                Some(status) => self.roots.of(&api, status).await?,
-                None => None,
-            };
             position.take(&entry.id);
-            let mut raw = raw(&options, &account, wire::Item::Notification, &entry.id, entry.json);
-            with_root(&mut raw, root);
+            let raw = self.raw_of(entry, io).await?;
             page.items.push(Item { raw, cursor_after: Some(Cursor::encode(&position)?) });
         }
         Ok(page)
@@ -159,7 +168,7 @@ async fn newest(api: &Api<'_>) -> Result<String, IntakeError> {
 }
 
 /// The id of the newest notification from before a moment.
-async fn since_id(api: &Api<'_>, since: Timestamp) -> Result<String, IntakeError> {
+pub async fn since_id(api: &Api<'_>, since: Timestamp) -> Result<String, IntakeError> {
     let mut below: Option<String> = None;
     for _ in 0..SINCE_PAGES_MAX {
         let page = api.notifications(None, below.as_deref(), &[], PAGE_LIMIT).await?;

@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::error::{ConfigError, IntakeError};
 use crate::fetch::Fetch;
+use crate::history::History;
+use crate::import::Import;
 use crate::parse::Parse;
 use crate::poll::{Cursor, Poll, StreamId};
 use crate::session::Session;
@@ -55,6 +57,10 @@ pub struct Connector {
     pub source: SourceClass,
     /// Whether this version reads a position (of a stream): for positions that people set. Fails as the intake would.
     pub check_cursor: Option<CheckCursor>,
+    /// What the source has kept: for `inlet backfill` and `inlet audit`.
+    pub history: Option<Box<dyn History>>,
+    /// For `inlet import`.
+    pub import: Option<Arc<dyn Import>>,
 }
 
 /// See [`Connector::check_cursor`].
@@ -63,7 +69,17 @@ pub type CheckCursor = fn(&StreamId, &Cursor) -> Result<(), IntakeError>;
 impl Connector {
     /// An instance with these intakes and nothing else.
     pub fn new(parse: Arc<dyn Parse>, intakes: Vec<Intake>, source: SourceClass) -> Self {
-        Self { parse, intakes, fetch: None, upkeep: None, probe: None, source, check_cursor: None }
+        Self {
+            parse,
+            intakes,
+            fetch: None,
+            upkeep: None,
+            probe: None,
+            source,
+            check_cursor: None,
+            history: None,
+            import: None,
+        }
     }
 }
 

@@ -17,8 +17,10 @@ pub mod error;
 pub mod fetch;
 pub mod fixture;
 pub mod headers;
+pub mod history;
 #[cfg(feature = "html")]
 pub mod html;
+pub mod import;
 pub mod io;
 pub mod json;
 pub mod key;
@@ -48,6 +50,8 @@ pub use connector::{Assets, BuildContext, Connector, ConnectorKind, Demo, Entry,
 pub use error::{ConfigError, IntakeError, SourceError};
 pub use fetch::{Download, Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia};
 pub use headers::{HeaderFault, Headers};
+pub use history::{History, Listed, Reach};
+pub use import::Import;
 pub use io::{Http, HttpFault, HttpRequest, HttpResponse, Io, StateStore};
 pub use key::EventKey;
 pub use oauth::{OAuthConfig, TokenSource};

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::headers::Headers;
 
+/// Header that drivers set: history that was asked for, no live input (`true`).
+pub const BACKFILL_HEADER: &str = "inlet-backfill";
+
 /// What the body of a [`RawEvent`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@
 mod fetch;
 mod handshake;
 mod id;
+mod import;
 mod jq;
 mod parse;
 mod recipe;
@@ -103,6 +104,7 @@ impl ConnectorKind for WebhookConnector {
         let webhook = webhook::Endpoint::new(verifier, handshake);
         let mut connector = Connector::new(Arc::new(parser), vec![Intake::Webhook(Arc::new(webhook))], source);
         connector.fetch = Some(Arc::new(fetch));
+        connector.import = Some(Arc::new(import::JsonImport));
         Ok(connector)
     }
 }

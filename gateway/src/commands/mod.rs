@@ -1,7 +1,10 @@
 //! The command line.
 
+mod audit;
+mod backfill;
 mod check;
 mod cursors;
+mod import;
 mod init;
 mod list;
 mod output;
@@ -17,6 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use connector_sdk::{Demo, Entry};
+use tokio_util::sync::CancellationToken;
+
+use crate::jobs::JobError;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong use or configuration.
 pub const FAILED: u8 = 1;
@@ -57,6 +63,12 @@ enum Command {
         #[command(subcommand)]
         command: cursors::Command,
     },
+    /// Bring old messages along from files: the same ids as live intake gives, exactly once, resumable
+    Import(import::Options),
+    /// Fetch what a source has kept from before
+    Backfill(backfill::Options),
+    /// Compare what sources have with what was published, and name what is missing
+    Audit(audit::Options),
     /// Inlet's topics
     Topics {
         #[command(subcommand)]
@@ -77,6 +89,9 @@ pub fn main(entries: &'static [Entry], demo: &Demo) -> ExitCode {
         Command::Schema(options) => schema::run(&options, entries),
         Command::Tail(options) => tail::run(&options, entries),
         Command::Cursors { command } => cursors::run(&command, entries),
+        Command::Import(options) => import::run(&options, entries),
+        Command::Backfill(options) => backfill::run(&options, entries),
+        Command::Audit(options) => audit::run(&options, entries),
         Command::Topics { command } => topics::run(&command, entries),
     };
     match done {
@@ -112,6 +127,15 @@ impl From<crate::config::ConfigErrors> for Failure {
     }
 }
 
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::WrongUse(text) => Self::wrong_use(text),
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
 /// A runtime for a command that waits.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -130,6 +154,17 @@ fn find(entries: &'static [Entry], name: &str) -> Result<&'static Entry, Failure
             None => format!("no connector '{name}'; `inlet connectors` lists them"),
         })
     })
+}
+
+/// Cancelled by Ctrl-C or SIGTERM; on the current runtime.
+fn stop_token() -> CancellationToken {
+    let token = CancellationToken::new();
+    let stop = token.clone();
+    tokio::spawn(async move {
+        stop_signal().await;
+        stop.cancel();
+    });
+    token
 }
 
 /// Waits for Ctrl-C or SIGTERM.

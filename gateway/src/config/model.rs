@@ -285,13 +285,15 @@ impl<'de> Deserialize<'de> for StartOption {
         let start = match text.as_str() {
             "now" => Some(Start::Now),
             "beginning" => Some(Start::Beginning),
-            other => other.strip_prefix("since ").and_then(|when| {
-                let when = when.trim();
-                Timestamp::parse(when).or_else(|| Timestamp::parse(&format!("{when}T00:00:00Z"))).map(Start::Since)
-            }),
+            other => other.strip_prefix("since ").and_then(|when| moment(when.trim())).map(Start::Since),
         };
         start.map(Self).ok_or_else(|| {
             serde::de::Error::custom(format!("'{text}' is no start; write now, beginning, or since 2026-01-31"))
         })
     }
+}
+
+/// A date (its first moment, UTC) or an RFC 3339 time.
+pub fn moment(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
 }

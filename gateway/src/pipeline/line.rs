@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use connector_sdk::key::sha256_hex;
+use connector_sdk::raw::BACKFILL_HEADER;
 use connector_sdk::schemas::Event;
 use connector_sdk::stamp::{StampContext, stamp};
 use connector_sdk::{Blob, Draft, Parsed, RawEvent, Rejected};
@@ -68,7 +69,7 @@ impl Line {
     }
 
     async fn run(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
-        let parsed = self.parse(instance, raw);
+        let parsed = parse(instance, raw);
         let raw_sha256 = sha256_hex(&raw.body);
         let mut out = Prepared::default();
         out.skipped.extend(parsed.skipped.into_iter().map(|skipped| skipped.item));
@@ -90,22 +91,11 @@ impl Line {
         Ok(out)
     }
 
-    fn parse(&self, instance: &Instance, raw: &RawEvent) -> Parsed {
-        // `parse` is total by law and by test; if it panics or is silent all the same, the input still must not be lost.
-        let guarded = AssertUnwindSafe(|| instance.parse.parse(raw));
-        match std::panic::catch_unwind(guarded) {
-            Ok(parsed) if parsed.is_empty() => Parsed::reject("parser_silent", "the parser gave no outcome at all"),
-            Ok(parsed) => parsed,
-            Err(_) => Parsed::reject("parser_panic", "the parser panicked; this is a bug of the connector"),
-        }
-    }
-
     fn finish(&self, instance: &Instance, raw: &RawEvent, raw_sha256: &str, mut draft: Draft) -> Box<Event> {
         self.enricher.enrich(instance, &mut draft.event);
-        let tenant = instance.tenant(&draft.event.account).to_owned();
-        let cx = StampContext { tenant: &tenant, connector: &instance.name, received_at: raw.received_at, raw_sha256 };
-        let mut event = stamp(draft, &cx);
+        let mut event = stamped(instance, raw, raw_sha256, draft);
         event.provenance.resync |= raw.headers.get(RESYNC_HEADER) == Some("true");
+        event.provenance.backfill |= raw.headers.get(BACKFILL_HEADER) == Some("true");
         event.trace = crate::telemetry::traceparent();
         event
     }
@@ -130,6 +120,39 @@ impl Line {
             Ok(record) => record,
             Err(fault) => bare_letter(instance, raw, &format!("{reason}; raw bytes left at the source ({fault})")),
         }
+    }
+}
+
+/// What an input leads to, without making it.
+pub struct Expected {
+    /// Stamped, not enriched.
+    pub events: Vec<Box<Event>>,
+    /// SHA-256 of what is rejected of it, lower-case hex, as dead letters name it.
+    pub rejected: Vec<String>,
+}
+
+/// Pure: what [`Line::prepare`] would make of an input, for whoever looks for it.
+pub fn expected(instance: &Instance, raw: &RawEvent) -> Expected {
+    let parsed = parse(instance, raw);
+    let raw_sha256 = sha256_hex(&raw.body);
+    let events = parsed.events.into_iter().map(|draft| stamped(instance, raw, &raw_sha256, draft)).collect();
+    let whole = |rejected: &Rejected| rejected.raw.as_ref().map_or_else(|| raw_sha256.clone(), |part| sha256_hex(part));
+    Expected { events, rejected: parsed.rejected.iter().map(whole).collect() }
+}
+
+fn stamped(instance: &Instance, raw: &RawEvent, raw_sha256: &str, draft: Draft) -> Box<Event> {
+    let tenant = instance.tenant(&draft.event.account).to_owned();
+    let cx = StampContext { tenant: &tenant, connector: &instance.name, received_at: raw.received_at, raw_sha256 };
+    stamp(draft, &cx)
+}
+
+fn parse(instance: &Instance, raw: &RawEvent) -> Parsed {
+    // `parse` is total by law and by test; if it panics or is silent all the same, the input still must not be lost.
+    let guarded = AssertUnwindSafe(|| instance.parse.parse(raw));
+    match std::panic::catch_unwind(guarded) {
+        Ok(parsed) if parsed.is_empty() => Parsed::reject("parser_silent", "the parser gave no outcome at all"),
+        Ok(parsed) => parsed,
+        Err(_) => Parsed::reject("parser_panic", "the parser panicked; this is a bug of the connector"),
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::replay::{Bare, SMALL, epoch, position, submit};
-use crate::support::{LIMIT, Member, Plan, create_topics, input, judge, names, settings};
+use crate::support::{LIMIT, Member, Plan, create_topics, judge, names, settings};
 use anyhow::{Context, Result, ensure};
 use inlet::delivery::replay::manage::{self, ManageError};
-use inlet::delivery::replay::{Settled, list_cursors, partition::shard_of};
+use inlet::delivery::replay::{InstanceRef, LaneState, Settled, list_cursors, partition::shard_of};
 use inlet_tests::servers::kafka::Kafka;
 use inlet_tests::{runtime, wait};
 
@@ -34,7 +34,7 @@ fn d3_an_expired_transactional_id_is_taken_anew() -> Result<()> {
     ensure!(submit(&first, "mailbox-0", 1, 10)?.is_none(), "an input of the forgotten producer was settled");
     let second = epoch(&mut ownership)?;
     let told = member.handle.status().shards[0].last_error.clone().context("a reason")?.reason;
-    ensure!(told.contains("roducer"), "another reason than the forgotten id: {told}");
+    ensure!(told.contains("INVALID_PRODUCER_ID_MAPPING"), "another reason than the forgotten id: {told}");
     ensure!(position(&second, "mailbox-0") == Some(0), "{:?}", second.cursors);
     ensure!(submit(&second, "mailbox-0", 1, 10)? == Some(Settled::Published));
     ownership.released.cancel();
@@ -48,53 +48,37 @@ fn d3_a_call_that_hangs_is_given_up() -> Result<()> {
     let kafka = Kafka::one()?;
     let mut settings = settings(&kafka, "hung", 1);
     // Below what the calls themselves allow: to the watchdog every call to a silent broker hangs.
-    settings.call_limit = Duration::from_millis(300);
+    settings.call_limit = Duration::from_millis(1500);
     create_topics(&settings)?;
     let mut member = Bare::start(&settings, &[("mailbox-0", true)])?;
     let mut ownership = member.next()?;
     let begun = epoch(&mut ownership)?;
     ensure!(submit(&begun, "mailbox-0", 0, 10)? == Some(Settled::Published));
+    // An owned shard without a lane, whose next lane is opened while no broker answers: below the session's end.
+    let refs = |replay| vec![InstanceRef { name: "mailbox-0".to_owned(), replay }];
+    member.instances.send(refs(false))?;
+    wait::until_true(LIMIT, "an idle shard", || member.handle.status().shards[0].state == LaneState::Idle)?;
     kafka.pause(0);
-    let (next, outcome) = input("mailbox-0", 1, 10);
-    runtime::block_on(begun.lane.send(next)).context("the queue takes it")?;
+    member.instances.send(refs(true))?;
     let hung = wait::until_true(LIMIT, "a call that is given up", || member.handle.status().hung_calls > 0);
     kafka.resume(0);
     hung?;
-    ensure!(runtime::block_on(outcome).is_err(), "an input was settled by a lane that was given up");
-    ownership = next_ownership(&mut member, ownership)?;
-    let told = member.handle.status();
+    // What the given-up thread had asked for may fence the next one once more: it begins again by itself.
     wait::until_true(LIMIT, "a committed input", || {
         let Ok(again) = epoch(&mut ownership) else { return false };
         let next = position(&again, "mailbox-0").map_or(0, |n| n + 1);
         next == 2 || submit(&again, "mailbox-0", next, 10).is_ok_and(|settled| settled.is_some())
-    })
-    .with_context(|| format!("{told:?}"))?;
+    })?;
+    ensure!(!ownership.revoked.is_cancelled(), "the shard was lost: nothing of this was the watchdog's");
     ownership.released.cancel();
     member.shutdown();
     judge(&settings, &names(1), 2, &[])
 }
 
-/// The same ownership, or, where the session was lost meanwhile, the one after it.
-fn next_ownership(
-    member: &mut Bare,
-    ownership: inlet::delivery::replay::Ownership,
-) -> Result<inlet::delivery::replay::Ownership> {
-    wait::until(LIMIT, "an ownership that lasts", || {
-        let shards = member.handle.status().shards;
-        let runs = shards.iter().any(|shard| shard.state == inlet::delivery::replay::LaneState::Running);
-        Ok((runs || ownership.revoked.is_cancelled()).then_some(()))
-    })?;
-    if !ownership.revoked.is_cancelled() {
-        return Ok(ownership);
-    }
-    ownership.released.cancel();
-    member.next()
-}
-
 /// Coordinators of transactions and groups move from broker to broker while all of them live.
 #[test]
 fn d3_coordinators_may_move_under_load() -> Result<()> {
-    const STEP: u64 = 1_000;
+    const STEP: u64 = 500;
     let mut kafka = Kafka::three()?;
     let mut settings = settings(&kafka, "moves", 4);
     settings.topics.set_replication(3);

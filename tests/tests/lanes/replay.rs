@@ -22,7 +22,7 @@ pub const SMALL: fn(u64) -> usize = |_| 100;
 pub struct Bare {
     pub handle: ReplayHandle,
     pub announced: mpsc::Receiver<Ownership>,
-    instances: watch::Sender<Vec<InstanceRef>>,
+    pub instances: watch::Sender<Vec<InstanceRef>>,
 }
 
 impl Bare {

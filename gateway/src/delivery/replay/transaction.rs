@@ -112,7 +112,15 @@ pub(super) struct Write {
 struct Sent(());
 
 /// Collects what was not confirmed.
-struct Reports(Mutex<Vec<Unconfirmed>>);
+#[derive(Default)]
+struct Reports {
+    unconfirmed: Mutex<Vec<Unconfirmed>>,
+    /// Why librdkafka gave the transaction up: its records are only told that they were purged.
+    given_up: Mutex<Option<String>>,
+}
+
+/// Facility of the log lines that tell why a transaction was given up.
+const TRANSACTION_ERROR: &str = "TXNERR";
 
 struct Unconfirmed {
     error: KafkaError,
@@ -126,6 +134,9 @@ const POSITIONS: usize = usize::MAX;
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        if facility == TRANSACTION_ERROR {
+            lock(&self.given_up).get_or_insert_with(|| text.to_owned());
+        }
         log(level, facility, text);
     }
 
@@ -139,7 +150,11 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, input: usize) {
         if let Err((error, message)) = result {
-            lock(&self.0).push(Unconfirmed { error: error.clone(), topic: message.topic().to_owned(), input });
+            lock(&self.unconfirmed).push(Unconfirmed {
+                error: error.clone(),
+                topic: message.topic().to_owned(),
+                input,
+            });
         }
     }
 }
@@ -155,8 +170,7 @@ impl<'a> Transactions<'a> {
     ) -> Result<Self, Failed> {
         let broken = |error: &dyn std::fmt::Display| Failed::Broken(error.to_string());
         let config = settings.transactional(&seat.transactional_id).map_err(|e| broken(&e))?;
-        let reports = Reports(Mutex::default());
-        let producer: BaseProducer<Reports> = config.create_with_context(reports).map_err(|e| broken(&e))?;
+        let producer: BaseProducer<Reports> = config.create_with_context(Reports::default()).map_err(|e| broken(&e))?;
         let this = Self { producer, topics: &settings.topics, shard: seat.shard, control, closing: Closing(control) };
         loop {
             let init = || this.producer.init_transactions(CALL_SLICE);
@@ -209,7 +223,9 @@ impl<'a> Transactions<'a> {
     }
 
     fn begin(&self) -> Result<Instant, Failed> {
-        lock(&self.producer.context().0).clear();
+        let reports = self.producer.context();
+        lock(&reports.unconfirmed).clear();
+        *lock(&reports.given_up) = None;
         let begun = self.control.calls.during("begin_transaction", || self.producer.begin_transaction());
         begun.map_err(|e| self.broken(&e, format!("begin_transaction: {e}")))?;
         Ok(Instant::now() + DRAIN_LIMIT)
@@ -274,7 +290,7 @@ impl<'a> Transactions<'a> {
         }
         // Reports that came together with the last one.
         self.producer.poll(Duration::ZERO);
-        let unconfirmed = lock(&self.producer.context().0);
+        let unconfirmed = lock(&self.producer.context().unconfirmed);
         if unconfirmed.is_empty() { Ok(Sent(())) } else { Err(self.failed(&unconfirmed)) }
     }
 
@@ -289,7 +305,11 @@ impl<'a> Transactions<'a> {
         match (self.producer.client().fatal_error(), unconfirmed.first()) {
             (Some((code, reason)), _) if is_fenced(code) => Failed::Fenced(reason),
             (Some((_, reason)), _) => Failed::Broken(reason),
-            (None, Some(first)) => self.broken(&first.error, verdict::explain(&first.error, &first.topic)),
+            (None, Some(first)) => {
+                let given_up = lock(&self.producer.context().given_up).clone();
+                let reason = given_up.unwrap_or_else(|| verdict::explain(&first.error, &first.topic));
+                self.broken(&first.error, reason)
+            }
             (None, None) => Failed::Broken("not confirmed".to_owned()),
         }
     }
