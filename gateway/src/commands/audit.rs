@@ -40,11 +40,9 @@ pub fn run(options: &Options, entries: &'static [Entry]) -> Result<(), Failure> 
     if names.is_empty() {
         return Err(Failure::wrong_use("no instance in the configuration has a source that can say what it has"));
     }
-    let mut audits = Vec::new();
-    for name in names {
-        let mut job = Job::new(&mut loaded, &name)?;
-        audits.push(block_on(async { Ok(audit::run(&mut job, options.since, &stop_token()).await?) })?);
-    }
+    let jobs: Result<Vec<Job>, _> = names.iter().map(|name| Job::new(&mut loaded, name)).collect();
+    let mut jobs = jobs?;
+    let audits = block_on(async { Ok(audit::run(&mut jobs, options.since, &stop_token()).await?) })?;
     let missing: usize = audits.iter().map(Audit::missing).sum();
     let unseen = audits.iter().filter(|audit| !audit.is_whole()).count();
     if options.json {
@@ -61,7 +59,9 @@ pub fn run(options: &Options, entries: &'static [Entry]) -> Result<(), Failure> 
 
 fn text(audit: &Audit) -> String {
     let mut out = format!("{}\n", audit.instance);
-    if audit.streams.is_empty() {
+    if let Some(error) = &audit.error {
+        out.push_str(&format!("  NOT LOOKED AT: {error}\n"));
+    } else if audit.streams.is_empty() {
         out.push_str("  no position is stored: nothing was read yet\n");
     }
     if audit.shortened_partitions > 0 {

@@ -4,7 +4,7 @@
 //! Most items are found by the name that their events carry; the others are read again, and the ids that they give are
 //! looked for. What gives none was skipped or is a dead letter.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use connector_sdk::key::sha256_hex;
 use connector_sdk::{Cursor, History, IntakeError, Io, RawEvent, Reach, StreamId, Timestamp};
@@ -26,6 +26,9 @@ pub struct Audit {
     pub streams: Vec<StreamAudit>,
     /// Of the events' topic, partitions whose oldest records are gone by retention: older items then may seem missing.
     pub shortened_partitions: usize,
+    /// Why the source could not be asked at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What was found of one stream.
@@ -67,44 +70,70 @@ impl Audit {
 
     /// Whether everything was looked at.
     pub fn is_whole(&self) -> bool {
-        self.streams.iter().all(|stream| stream.error.is_none())
+        self.error.is_none() && self.streams.iter().all(|stream| stream.error.is_none())
     }
 }
 
-/// Audits all streams of an instance that have a position.
-pub async fn run(job: &mut Job, since: Option<Timestamp>, stop: &CancellationToken) -> Result<Audit, JobError> {
-    let Some(mut history) = job.connector.history.take() else { return Err(no_history(job)) };
-    let name = job.instance.name.clone();
-    let mut positions: Vec<(StreamId, Cursor)> = list_cursors(&job.settings)
-        .await?
-        .into_iter()
-        .filter(|(key, _)| key.instance == name && !key.is_reserved())
-        .map(|(key, stored)| (key.stream, Position::read(stored.cursor).cursor))
-        .collect();
-    let streams = asking("its streams", stop, async || history.streams(&job.io).await).await?;
-    // Of other streams the source cannot say what they hold (changes of messages, for one).
-    positions.retain(|(stream, _)| streams.contains(stream));
-    let mut named: HashMap<StreamId, HashSet<String>> = HashMap::new();
-    let published = {
-        let settings = job.settings.clone();
-        let history = &*history;
-        let read = || {
-            Published::read(&settings, &name, |event| {
-                if let Some((stream, item)) = history.name_of(event) {
-                    named.entry(stream).or_default().insert(item);
-                }
-            })
+/// An instance on its way through the audit.
+struct Subject<'a> {
+    job: &'a Job,
+    history: Box<dyn History>,
+    positions: Vec<(StreamId, Cursor)>,
+    named: HashMap<StreamId, HashSet<String>>,
+    error: Option<String>,
+}
+
+/// Audits all streams of these instances that have a position; they share one configuration.
+pub async fn run(jobs: &mut [Job], since: Option<Timestamp>, stop: &CancellationToken) -> Result<Vec<Audit>, JobError> {
+    let Some(settings) = jobs.first().map(|job| job.settings.clone()) else { return Ok(Vec::new()) };
+    let positions = list_cursors(&settings).await?;
+    let mut subjects: BTreeMap<&str, Subject<'_>> = BTreeMap::new();
+    for job in jobs {
+        let Some(mut history) = job.connector.history.take() else { return Err(no_history(job)) };
+        let job = &*job;
+        // Of other streams the source cannot say what they hold (changes of messages, for one).
+        let (streams, error) = match asking("its streams", stop, async || history.streams(&job.io).await).await {
+            Ok(streams) => (streams, None),
+            Err(JobError::Stopped) => return Err(JobError::Stopped),
+            Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        tokio::task::block_in_place(read)?
-    };
-    let mut audited = Vec::new();
-    for (stream, cursor) in positions {
-        let names = named.remove(&stream).unwrap_or_default();
+        let own =
+            positions.iter().filter(|(key, _)| key.instance == job.instance.name && streams.contains(&key.stream));
+        let positions = own.map(|(key, stored)| (key.stream.clone(), Position::read(stored.cursor.clone()).cursor));
+        let positions = positions.collect();
+        let subject = Subject { job, history, positions, named: HashMap::new(), error };
+        subjects.insert(&job.instance.name, subject);
+    }
+    let published = tokio::task::block_in_place(|| {
+        Published::read(&settings, |event| {
+            if let Some(subject) = subjects.get_mut(event.connector.as_str())
+                && let Some((stream, item)) = subject.history.name_of(event)
+            {
+                subject.named.entry(stream).or_default().insert(item);
+            }
+        })
+    })?;
+    let mut audits = Vec::new();
+    for subject in subjects.into_values() {
+        audits.push(one(subject, &published, since, stop).await?);
+    }
+    Ok(audits)
+}
+
+async fn one(
+    mut subject: Subject<'_>,
+    published: &Published,
+    since: Option<Timestamp>,
+    stop: &CancellationToken,
+) -> Result<Audit, JobError> {
+    let mut streams = Vec::new();
+    for (stream, cursor) in subject.positions {
+        let names = subject.named.remove(&stream).unwrap_or_default();
         let mut audit = Auditing {
-            instance: &job.instance,
-            history: history.as_mut(),
-            io: &job.io,
-            published: &published,
+            instance: &subject.job.instance,
+            history: subject.history.as_mut(),
+            io: &subject.job.io,
+            published,
             named: &names,
             stop,
             found: StreamAudit {
@@ -124,9 +153,14 @@ pub async fn run(job: &mut Job, since: Option<Timestamp>, stop: &CancellationTok
             Err(JobError::Stopped) => return Err(JobError::Stopped),
             Err(error) => audit.found.error = Some(error.to_string()),
         }
-        audited.push(audit.found);
+        streams.push(audit.found);
     }
-    Ok(Audit { instance: name, streams: audited, shortened_partitions: published.shortened })
+    Ok(Audit {
+        instance: subject.job.instance.name.clone(),
+        streams,
+        shortened_partitions: published.shortened,
+        error: subject.error,
+    })
 }
 
 /// The audit of one stream.
@@ -187,8 +221,8 @@ impl Auditing<'_> {
     fn judge(&mut self, item: String, raw: &RawEvent) {
         let expected = line::expected(self.instance, raw);
         let lost = expected.events.iter().any(|event| !self.published.has_event(&event.id));
-        let unsaid = expected.rejected.iter().any(|sha256| !self.published.has_letter_of(sha256));
-        if (lost || unsaid) && self.published.has_letter_of(&sha256_hex(&raw.body)) {
+        let unsaid = expected.rejected.iter().any(|sha256| !self.published.has_letter_of(&self.instance.name, sha256));
+        if (lost || unsaid) && self.published.has_letter_of(&self.instance.name, &sha256_hex(&raw.body)) {
             // The whole input is one: Kafka refused a record of it.
             self.found.dead_lettered += 1;
         } else if lost || unsaid {

@@ -34,7 +34,7 @@ impl Received {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    fn of(topic: TopicRole, message: &impl Message) -> Self {
+    pub(crate) fn of(topic: TopicRole, message: &impl Message) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
         Self {

@@ -33,6 +33,7 @@ pub struct Scan {
     /// Offsets that each partition's end had at the start, as far as they are not reached.
     ends: HashMap<i32, i64>,
     offsets: u64,
+    shortened: usize,
 }
 
 impl Scan {
@@ -53,9 +54,10 @@ impl Scan {
         }
         let begins = begins(&consumer, name, &partitions, since_millis)?;
         let mut list = TopicPartitionList::new();
-        let (mut ends, mut offsets) = (HashMap::new(), 0);
+        let (mut ends, mut offsets, mut shortened) = (HashMap::new(), 0, 0);
         for partition in partitions {
             let (low, high) = consumer.fetch_watermarks(name, partition, CALL_LIMIT)?;
+            shortened += usize::from(low > 0);
             // Records of that time that are gone, or not there yet.
             let begin = begins.get(&partition).copied().unwrap_or(low).clamp(low, high);
             list.add_partition_offset(name, partition, Offset::Offset(begin))?;
@@ -65,12 +67,17 @@ impl Scan {
             }
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, ends, offsets })
+        Ok(Self { consumer, ends, offsets, shortened })
     }
 
     /// Offsets between the begin and the end: about the number of records, for progress.
     pub fn offsets(&self) -> u64 {
         self.offsets
+    }
+
+    /// How many partitions no longer begin at their beginning.
+    pub fn shortened(&self) -> usize {
+        self.shortened
     }
 
     /// Everything that was there at the start has been read.

@@ -26,6 +26,8 @@ const POLL_SLICE: Duration = Duration::from_millis(100);
 /// One question for the cursors topic, and the pause before the next one while it is not there.
 const METADATA_LIMIT: Duration = Duration::from_secs(3);
 const METADATA_PAUSE: Duration = Duration::from_millis(500);
+/// Pause before all positions are read again, where one lies in the wrong place.
+const PLACEMENT_PAUSE: Duration = Duration::from_secs(5);
 /// How often the clients that nobody uses at the moment are served.
 const IDLE_TICK: Duration = Duration::from_secs(1);
 
@@ -70,7 +72,11 @@ impl Group {
         let reason = match found {
             Ok(found) if found == topic.partitions => match self.positions_are_in_place(found) {
                 Ok(()) => return true,
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    self.shared.board.group_error(error.to_string());
+                    self.pause(PLACEMENT_PAUSE);
+                    return false;
+                }
             },
             Ok(0) => format!("topic {} does not exist yet", topic.name),
             Ok(found) => {

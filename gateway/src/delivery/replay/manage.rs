@@ -3,7 +3,6 @@
 //! Nothing is changed while an owner lives: the owners' group tells. Since one may come up at any moment, each change is
 //! made under the shard's own transactional id: whoever initialises it last wins, and the other's transaction fails.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use connector_sdk::Cursor;
@@ -16,7 +15,7 @@ use super::control::Control;
 use super::cursors::{CursorReader, Positions};
 use super::partition::shard_of;
 use super::transaction::{Failed, Seat, Transactions, Write};
-use super::{CursorKey, CursorsError, StoredCursor, job};
+use super::{CursorKey, CursorsError, job};
 use crate::clock::now;
 use crate::delivery::link::Quiet;
 use crate::delivery::settings::{KafkaSettings, SettingsError};
@@ -241,7 +240,6 @@ fn move_all(from: &KafkaSettings, target: &KafkaSettings, same_topic: bool) -> R
     let there = if same_topic { Positions::new() } else { CursorReader::new(target)?.read_all(|| true)? };
     let to = (target.topics.cursors.name.clone(), target.topics.cursors.partitions);
     let gone = positions.iter().find_map(|(key, stored)| moved_to(key, &stored.cursor));
-    let foreign = there.iter().any(|(key, stored)| moved_to(key, &stored.cursor).is_none());
     match gone {
         Some(done) if done == to => {
             return Ok(Resharded { topic: to.0, partitions: to.1, moved: 0, kept: there.len() });
@@ -250,7 +248,7 @@ fn move_all(from: &KafkaSettings, target: &KafkaSettings, same_topic: bool) -> R
             let text = format!("the positions were moved to topic {topic} before; set topics.cursors.name to that");
             return Err(ManageError::Impossible(text));
         }
-        None if foreign => {
+        None if !there.is_empty() => {
             let text = format!("topic {} holds positions already; name another one", to.0);
             return Err(ManageError::Impossible(text));
         }
@@ -261,7 +259,7 @@ fn move_all(from: &KafkaSettings, target: &KafkaSettings, same_topic: bool) -> R
         let text = format!("this version cannot read the position of {instance} (stream {stream}); reset it first");
         return Err(ManageError::Impossible(text));
     }
-    let (writes, moved) = plan(from, target, same_topic, old, &positions, &there);
+    let (writes, moved) = plan(from, target, same_topic, old, &positions);
     let seat = Seat { shard: 0, transactional_id: format!("{}reshard", from.transactional_id_prefix()), job: None };
     let control = Control::default();
     if !writes.is_empty() {
@@ -303,7 +301,6 @@ fn plan(
     same_topic: bool,
     old_partitions: i32,
     positions: &Positions,
-    there: &BTreeMap<CursorKey, StoredCursor>,
 ) -> (Vec<Write>, usize) {
     let partitions = target.topics.cursors.partitions;
     let (mut writes, mut moved) = (Vec::new(), 0);
@@ -324,9 +321,6 @@ fn plan(
     if !same_topic {
         let (key, cursor) = moved_mark(&target.topics.cursors.name, partitions);
         writes.extend((0..old_partitions).map(|partition| write(from, partition, &key, Some(&cursor))));
-        // A topic that was left before, and is taken up again.
-        let marked = there.keys().any(|key| key.instance.is_empty());
-        writes.extend((0..partitions).filter(|_| marked).map(|partition| write(target, partition, &key, None)));
     }
     (writes, moved)
 }

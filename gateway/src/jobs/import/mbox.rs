@@ -61,23 +61,33 @@ impl Mbox {
         Ok(mbox)
     }
 
-    /// Reads a line into `kept`, without what quotes it.
-    fn line(&mut self, seen: &mut Seen, kept: Option<&mut Kept>) -> io::Result<bool> {
+    /// Reads a line into `kept`, without what quotes it. A separator is put in too, and taken out by whoever sees it.
+    fn line(&mut self, seen: &mut Seen, mut kept: Option<&mut Kept>) -> io::Result<bool> {
         *seen = Seen::default();
         let (unquote, max_bytes) = (self.unquote, self.max_bytes);
-        let mut kept = kept;
-        let line = lines::read(&mut self.file, |part| {
-            let is_start = seen.start.is_empty();
-            let room = LOOK_BYTES.saturating_sub(seen.start.len());
-            seen.start.extend_from_slice(&part[..part.len().min(room)]);
-            seen.end = last_two(seen.end, part);
+        // The start is held back until it is known: a buffer may end within it.
+        let mut keep = |start: &[u8], rest: &[u8]| {
             if let Some(kept) = kept.as_deref_mut() {
-                // A separator is put in too, and taken out by whoever recognises it.
-                let quoted = unquote && is_start && is_quoted(part);
-                kept.push(if quoted { &part[1..] } else { part }, max_bytes);
+                let quoted = unquote && is_quoted(start);
+                kept.push(&start[usize::from(quoted)..], max_bytes);
+                kept.push(rest, max_bytes);
+            }
+        };
+        let line = lines::read(&mut self.file, |part| {
+            seen.end = last_two(seen.end, part);
+            let room = LOOK_BYTES - seen.start.len();
+            let (start, rest) = part.split_at(part.len().min(room));
+            seen.start.extend_from_slice(start);
+            if room == 0 {
+                keep(&[], rest);
+            } else if seen.start.len() == LOOK_BYTES {
+                keep(&seen.start, rest);
             }
         })?;
         let Some(line) = line else { return Ok(false) };
+        if seen.start.len() < LOOK_BYTES {
+            keep(&seen.start, &[]);
+        }
         self.at += line.bytes;
         if line.has_end
             && seen.end[0] != b'\r'
@@ -177,6 +187,23 @@ mod tests {
         assert_eq!(&found[1].bytes[..], b"B: 2\r\n\r\nend");
         let times: Vec<_> = found.iter().map(|f| f.stored_at.map(|at| at.to_string()).unwrap_or_default()).collect();
         assert_eq!(times, ["2016-12-12T10:00:00Z", "2016-11-01T03:04:05Z"]);
+    }
+
+    /// Wherever a buffer ends, a mail is the same.
+    #[test]
+    fn buffers_may_end_anywhere() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), TWO).unwrap();
+        let whole: Vec<_> = all(TWO, 1000).into_iter().map(|found| found.bytes).collect();
+        for size in 1..40 {
+            let mut mbox = Mbox::open(file.path(), 0, 1000, true).unwrap();
+            // The first line was read with the large buffer: only what follows is read anew.
+            let mut rest = File::open(file.path()).unwrap();
+            rest.seek(SeekFrom::Start(mbox.at)).unwrap();
+            mbox.file = BufReader::with_capacity(size, rest);
+            assert_eq!(mbox.next().unwrap().unwrap().bytes, whole[0], "{size}");
+            assert_eq!(mbox.next().unwrap().unwrap().bytes, whole[1], "{size}");
+        }
     }
 
     #[test]
