@@ -148,7 +148,8 @@ impl History for ImapHistory {
     }
 
     fn name_of(&self, event: &Event) -> Option<(StreamId, String)> {
-        let source = event.provider_data.as_ref()?.get("source")?;
+        let data = event.provider_data.as_ref()?.to_value();
+        let source = data.get("source")?;
         let number = |key: &str| u32::try_from(source.get(key)?.as_u64()?).ok();
         let folder = source.get("folder")?.as_str()?;
         Some((id::stream(folder), name(number("uidvalidity")?, number("uid")?)))

@@ -89,6 +89,8 @@ fn d3_an_owner_frozen_in_a_transaction_is_fenced_and_holds_others_back_for_secon
     let slack = format!("  slack-a:\n    connector: slack\n    options: {{ signing_secret: {SECRET} }}\n");
     let config = Config::new(&kafka, "held", &(boxes + &slack));
     let mut first = Gateway::run(&config.text())?;
+    // New topics have leaders that not every client knows yet.
+    open(&kafka, &config)?.read_until(LIMIT, "the first mails", |records| mails(records).len() >= MAILBOXES)?;
     freeze_in_a_transaction(&mut first, &kafka, &config.events())?;
     let frozen = Instant::now();
     let second = Gateway::run(&config.text())?;
