@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 pub enum Json {
     Value(Value),
     Raw(Box<RawValue>),
+    /// Fields of either sort; names are unique.
+    Object(Vec<(String, Json)>),
 }
 
 impl Json {
@@ -21,17 +23,21 @@ impl Json {
         match self {
             Self::Value(value) => Cow::Borrowed(value),
             Self::Raw(raw) => Cow::Owned(parsed(raw)),
+            Self::Object(fields) => {
+                let owned = fields.iter().map(|(name, json)| (name.clone(), json.to_value().into_owned()));
+                Cow::Owned(Value::Object(owned.collect()))
+            }
         }
     }
 
     /// The value, to be changed.
     pub fn value_mut(&mut self) -> &mut Value {
-        if let Self::Raw(raw) = self {
-            *self = Self::Value(parsed(raw));
+        if !matches!(self, Self::Value(_)) {
+            *self = Self::Value(self.to_value().into_owned());
         }
         match self {
             Self::Value(value) => value,
-            Self::Raw(_) => unreachable!("made a value above"),
+            Self::Raw(_) | Self::Object(_) => unreachable!("made a value above"),
         }
     }
 }
@@ -64,6 +70,7 @@ impl Serialize for Json {
         match self {
             Self::Value(value) => value.serialize(s),
             Self::Raw(raw) => raw.serialize(s),
+            Self::Object(fields) => s.collect_map(fields.iter().map(|(name, json)| (name, json))),
         }
     }
 }
@@ -94,6 +101,9 @@ mod tests {
     fn raw_text_is_its_value_and_goes_out_as_it_came() {
         let text = r#"{"a" : 1.50, "b":[null]}"#;
         let raw = Json::from(RawValue::from_string(text.to_owned()).unwrap());
+        let object = Json::Object(vec![("x".to_owned(), raw.clone()), ("y".to_owned(), Value::Null.into())]);
+        assert_eq!(serde_json::to_string(&object).unwrap(), format!(r#"{{"x":{text},"y":null}}"#));
+        assert_eq!(serde_json::to_value(&object).unwrap(), *object.to_value());
         let mut value = Json::from(serde_json::json!({ "b": [null], "a": 1.5 }));
         assert_eq!(raw, value);
         assert_eq!(serde_json::to_string(&raw).unwrap(), text);

@@ -66,43 +66,17 @@ impl<'a> Rest<'a> {
     }
 
     /// As one object.
-    pub fn into_json(self) -> Option<Json> {
-        let mut out = Vec::with_capacity(self.0.iter().map(|(name, kept)| name.len() + kept.len() + 4).sum());
-        self.write(&mut out);
-        // Made of JSON alone, so this does not fail; and without it nothing but these extras would be missing.
-        let text = String::from_utf8(out).ok()?;
-        RawValue::from_string(text).ok().map(Json::from)
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.push(b'{');
-        for (index, (name, kept)) in self.0.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            // Writing to memory does not fail.
-            let _ = serde_json::to_writer(&mut *out, name);
-            out.push(b':');
-            match kept {
-                Kept::Raw(raw) => out.extend_from_slice(raw.get().as_bytes()),
-                Kept::Value(value) => {
-                    let _ = serde_json::to_writer(&mut *out, value);
-                }
-                Kept::Rest(rest) => rest.write(out),
-            }
-        }
-        out.push(b'}');
+    pub fn into_json(self) -> Json {
+        Json::Object(self.0.into_iter().map(|(name, kept)| (name.into_owned(), kept.into_json())).collect())
     }
 }
 
 impl Kept<'_> {
-    /// Bytes, roughly.
-    fn len(&self) -> usize {
-        const UNKNOWN: usize = 64;
+    fn into_json(self) -> Json {
         match self {
-            Self::Raw(raw) => raw.get().len(),
-            Self::Value(_) => UNKNOWN,
-            Self::Rest(rest) => rest.0.iter().map(|(name, kept)| name.len() + kept.len() + 4).sum::<usize>() + 2,
+            Self::Raw(raw) => raw.to_owned().into(),
+            Self::Value(value) => value.into(),
+            Self::Rest(rest) => rest.into_json(),
         }
     }
 }

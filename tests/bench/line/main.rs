@@ -104,6 +104,7 @@ async fn run(inputs: usize) -> Result<()> {
 
 fn request(hook: &Hook, number: usize, now: Timestamp) -> RawEvent {
     let body = BODY.trim_end().replace("@NUMBER@", &format!("{number:012}"));
+    let body = body.replace("@MICROS@", &format!("{number:06}"));
     let mut raw = RawEvent::new(Wire::Http, body, now);
     raw.method = "POST".to_owned();
     raw.uri = "https://bench.example/in/slack".to_owned();
