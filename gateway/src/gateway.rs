@@ -33,6 +33,8 @@ use crate::pipeline::enrich::Enricher;
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::Line;
 use crate::seen::{Seen, Sharing};
+use crate::spool::SpoolSettings;
+use crate::spool::service::SpoolService;
 use crate::telemetry::counters::Metrics;
 
 /// The admin listener is for one operator at a time, and a scraper.
@@ -52,6 +54,7 @@ pub struct Gateway {
     routes: Arc<Ingress>,
     config: Config,
     publisher: Arc<KafkaPublisher>,
+    spool: Option<SpoolService>,
     stop_sources: CancellationToken,
     stop_ingress: CancellationToken,
     stop_admin: CancellationToken,
@@ -80,18 +83,27 @@ impl Gateway {
         let settings = config.kafka.settings(&config.topics);
         let metrics = Arc::new(Metrics::default());
         let blobs = BlobStore::open(&config.blobs, &config.data_dir)?;
-        let publisher =
-            Arc::new(KafkaPublisher::start(&settings, config.ingress.limits.deadline.0).map_err(|e| e.to_string())?);
+        let (publisher, mut spool) = push_lane(&config, &settings)?;
         let line = Arc::new(Line {
             enricher: Enricher { blobs: blobs.clone(), detect_language: config.detect_language },
             inline_max_bytes: config.inline_max.0,
         });
         let (seen, sharing) = start_seen(&config, &settings, &metrics, publisher.clone())?;
-        let push = PushLine { line, publisher: publisher.clone(), seen: seen.clone() };
+        let push = PushLine {
+            line,
+            publisher: match &spool {
+                Some(spool) => spool.publisher.clone(),
+                None => publisher.clone(),
+            },
+            seen: seen.clone(),
+        };
         let health = Health::new(push.clone());
         let client = Client::new()?;
         let drivers = drivers(loaded, &config, &metrics, &client, &blobs);
         topics_beside(settings.clone());
+        if let Some(spool) = &mut spool {
+            spool.drain(blobs, metrics.clone());
+        }
 
         let stop_sources = CancellationToken::new();
         let mut tasks = Vec::new();
@@ -122,6 +134,7 @@ impl Gateway {
             health,
             lanes: lanes_status(replay.clone(), seen),
             kafka: kafka_status(publisher.clone()),
+            spool: spool.as_ref().map(|spool| spool.spool.clone()),
             ready: ready.clone(),
             started_at: crate::clock::now(),
         };
@@ -135,6 +148,7 @@ impl Gateway {
             routes,
             config,
             publisher,
+            spool,
             stop_sources,
             stop_ingress,
             stop_admin,
@@ -155,6 +169,7 @@ impl Gateway {
             tokio::time::sleep(self.config.shutdown.propagation.0).await;
             self.routes.closing.store(true, Ordering::Relaxed);
             self.stop_ingress.cancel();
+            self.spool.iter().for_each(SpoolService::close);
             // What the sources submitted needs the lane to commit it: the lane ends after them.
             if let Some(mut sources) = self.sources
                 && tokio::time::timeout(SOURCES_LIMIT, &mut sources).await.is_err()
@@ -176,7 +191,10 @@ impl Gateway {
             if let Some(sharing) = self.sharing {
                 sharing.end(GOODBYE_LIMIT).await;
             }
-            self.publisher.flush(grace).await;
+            match self.spool {
+                Some(spool) => spool.stop().await,
+                None => drop(self.publisher.flush(grace).await),
+            }
         };
         tokio::time::timeout(grace, end).await.is_ok()
     }
@@ -196,6 +214,18 @@ fn start_seen(
     let seen = Arc::new(Seen::shared(window, max_ids, metrics.seen.clone()));
     let sharing = Sharing::start(&seen, settings, kafka, window)?;
     Ok((seen, Some(sharing)))
+}
+
+/// Kafka's end of the push lane, and the spool before it where there is one.
+fn push_lane(config: &Config, settings: &KafkaSettings) -> Result<(Arc<KafkaPublisher>, Option<SpoolService>), String> {
+    let deadline = config.ingress.limits.deadline.0;
+    let Some(spool) = SpoolSettings::of(config) else {
+        let publisher = KafkaPublisher::start(settings, deadline).map_err(|e| e.to_string())?;
+        return Ok((Arc::new(publisher), None));
+    };
+    let publisher = Arc::new(KafkaPublisher::start_patient(settings).map_err(|e| e.to_string())?);
+    let spool = SpoolService::open(spool, publisher.clone(), deadline).map_err(|e| e.to_string())?;
+    Ok((publisher, Some(spool)))
 }
 
 /// Builds the drivers of every instance.

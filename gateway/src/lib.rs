@@ -21,4 +21,5 @@ pub mod io;
 pub mod jobs;
 pub mod pipeline;
 pub mod seen;
+pub mod spool;
 pub mod telemetry;

@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use serde::Serialize;
 
 use crate::intake::health::{Health, InstanceStatus};
+use crate::spool::{Spool, SpoolState};
 use crate::telemetry::counters::Metrics;
 
 /// What `/api/status` shows of Kafka and the lanes; made anew for each request.
@@ -24,6 +25,8 @@ pub struct Admin {
     pub kafka: Arc<dyn Fn() -> KafkaStatus + Send + Sync>,
     /// Listeners are bound and the process is not draining (D14: Kafka is not in it).
     pub ready: Arc<AtomicBool>,
+    /// Where push input is safe while Kafka is away; readiness wants it writable.
+    pub spool: Option<Spool>,
     pub started_at: Timestamp,
 }
 
@@ -43,19 +46,32 @@ struct Status {
     started_at: Timestamp,
     ready: bool,
     kafka: KafkaStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spool: Option<SpoolState>,
     lanes: serde_json::Value,
     instances: BTreeMap<String, InstanceStatus>,
 }
 
 impl Admin {
+    fn readiness(&self) -> Result<(), &'static str> {
+        if !self.ready.load(Ordering::Relaxed) {
+            return Err("starting or draining");
+        }
+        match self.spool.as_ref().map(Spool::figures) {
+            Some(spool) if spool.is_full() => Err("the spool is full"),
+            Some(spool) if !spool.is_writable() => Err("the spool cannot be written"),
+            _ => Ok(()),
+        }
+    }
+
     /// Answers one request.
     pub fn answer(&self, request: &Request<Body>) -> Response {
         match request.uri().path() {
             "/healthz" => text(StatusCode::OK, "text/plain", "alive\n".into()),
-            "/readyz" if self.ready.load(Ordering::Relaxed) => text(StatusCode::OK, "text/plain", "ready\n".into()),
-            "/readyz" => {
-                text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "not ready: starting or draining\n".into())
-            }
+            "/readyz" => match self.readiness() {
+                Ok(()) => text(StatusCode::OK, "text/plain", "ready\n".into()),
+                Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("not ready: {why}\n")),
+            },
             "/metrics" => {
                 self.metrics.kafka_up.set((self.kafka)().up.into());
                 let lanes = (self.lanes)();
@@ -70,8 +86,9 @@ impl Admin {
                 let status = Status {
                     version: env!("CARGO_PKG_VERSION"),
                     started_at: self.started_at,
-                    ready: self.ready.load(Ordering::Relaxed),
+                    ready: self.readiness().is_ok(),
                     kafka: (self.kafka)(),
+                    spool: self.spool.as_ref().map(|spool| spool.figures().state(crate::clock::now())),
                     lanes: (self.lanes)(),
                     instances: self.health.all(),
                 };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use connector_sdk::Entry;
+use connector_sdk::{Entry, SourceClass};
 
 use super::{Failure, block_on};
 use crate::config::{self, LoadedConfig};
@@ -27,7 +27,29 @@ pub fn run(options: &Options, entries: &'static [Entry]) -> Result<(), Failure> 
     let loaded = config::load(&options.config, entries)?;
     let count = loaded.connectors.len();
     println!("{}: {count} instance{}, no errors", options.config.display(), if count == 1 { "" } else { "s" });
+    impatient(&loaded).iter().for_each(|line| println!("warning: {line}"));
     if options.connect { block_on(connect(loaded)) } else { Ok(()) }
+}
+
+/// Instances whose input would be lost in an outage that the budget allows: there is no spool, and nobody sends it again
+/// for so long.
+fn impatient(loaded: &LoadedConfig) -> Vec<String> {
+    let budget = loaded.config.outage_budget.0;
+    if loaded.config.spool.on().is_some() {
+        return Vec::new();
+    }
+    let advice = format!("outage_budget is {} s: switch the spool on", budget.as_secs());
+    let lost = loaded.connectors.iter().filter_map(|(name, _, connector)| {
+        let why = match connector.source {
+            SourceClass::Redeliver { horizon } if horizon < budget => {
+                format!("its provider sends again for {} s only", horizon.as_secs())
+            }
+            SourceClass::Ephemeral => "nobody sends its input again".to_owned(),
+            SourceClass::Redeliver { .. } | SourceClass::Replay => return None,
+        };
+        Some(format!("instances.{name}: without a spool {why}; {advice}"))
+    });
+    lost.collect()
 }
 
 async fn connect(loaded: LoadedConfig) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ mod quickstart;
 mod run;
 mod schema;
 mod simulate;
+mod spool;
 mod tail;
 mod topics;
 
@@ -69,6 +70,11 @@ enum Command {
     Backfill(backfill::Options),
     /// Compare what sources have with what was published, and name what is missing
     Audit(audit::Options),
+    /// The spool: what waits for Kafka on a disk
+    Spool {
+        #[command(subcommand)]
+        command: spool::Command,
+    },
     /// Inlet's topics
     Topics {
         #[command(subcommand)]
@@ -92,6 +98,7 @@ pub fn main(entries: &'static [Entry], demo: &Demo) -> ExitCode {
         Command::Import(options) => import::run(&options, entries),
         Command::Backfill(options) => backfill::run(&options, entries),
         Command::Audit(options) => audit::run(&options, entries),
+        Command::Spool { command } => spool::run(&command, entries),
         Command::Topics { command } => topics::run(&command, entries),
     };
     match done {

@@ -11,6 +11,7 @@ use super::document::{Document, Place, join};
 use super::interpolate::interpolate;
 use super::model::{Config, Instance};
 use super::suggest::{nearest, unknown_key};
+use crate::pipeline::blobs::BlobStore;
 
 /// Providers send again within minutes; what is told to another replica takes seconds.
 const SEEN_WINDOW_MIN: Duration = Duration::from_secs(60);
@@ -123,6 +124,16 @@ fn check_names(config: &Config, found: &mut Vec<(String, String)>) {
     check_seen(config, found);
     if config.kafka.brokers.is_empty() {
         found.push(("kafka.brokers".into(), "at least one broker is needed, as host:port".into()));
+    }
+    if config.replicas > 1 && !BlobStore::is_url_shared(config.blobs.url.as_deref()) {
+        let message = format!(
+            "{} processes need a blob store that all of them reach: set blobs.url to s3://bucket/prefix",
+            config.replicas
+        );
+        found.push(("replicas".into(), message));
+    }
+    if config.spool.on().is_some_and(|spool| spool.max_bytes.0 == 0) {
+        found.push(("spool.max_bytes".into(), "nothing fits into 0 bytes; `spool: off` does without one".into()));
     }
     if let Some(url) = &config.ingress.public_url
         && !(url.starts_with("https://") || url.starts_with("http://"))
@@ -240,6 +251,30 @@ mod tests {
         let text = "kafka: { brokers: [\"a:9092\"] }\ntopics: { seen: { retention: 1h } }\n";
         let found = problems(text);
         assert!(found[0].contains("topics.seen.retention: is shorter than seen.window"), "{found:?}");
+    }
+
+    #[test]
+    fn d2_several_replicas_need_a_shared_blob_store() {
+        let text = "kafka: { brokers: [\"a:9092\"] }\nreplicas: 2\n";
+        let found = problems(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("inlet.yaml:2:1: replicas: 2 processes need a blob store"), "{found:?}");
+        assert_eq!(problems(&format!("{text}blobs: {{ url: \"s3://b/p\" }}\n")), Vec::<String>::new());
+        assert_eq!(problems(&format!("{text}blobs: {{ url: \"file:///srv\" }}\n")).len(), 1);
+    }
+
+    #[test]
+    fn the_spool_is_off_or_a_section() {
+        let head = "kafka: { brokers: [\"a:9092\"] }\n";
+        assert_eq!(problems(&format!("{head}spool: off\n")), Vec::<String>::new());
+        assert_eq!(problems(&format!("{head}spool: {{ max_bytes: 1GiB, max_age: 2h }}\n")), Vec::<String>::new());
+        let found = problems(&format!("{head}spool:\n  max_byte: 1GiB\n"));
+        assert!(found[0].starts_with("inlet.yaml:3:3: spool.max_byte: unknown key"), "{found:?}");
+        assert!(found[0].contains("max_bytes"), "{found:?}");
+        let found = problems(&format!("{head}spool: on\n"));
+        assert!(found[0].starts_with("inlet.yaml:2:1: spool: "), "{found:?}");
+        let found = problems(&format!("{head}spool: {{ max_bytes: 0 }}\n"));
+        assert!(found[0].contains("spool.max_bytes: nothing fits"), "{found:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod load;
 pub mod model;
 pub mod schema;
 pub mod suggest;
+pub mod switch;
 mod units;
 
 pub use load::{ConfigErrors, LoadedConfig, Problem, load, load_str};

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+pub use super::switch::Switch;
 pub use super::units::{Size, Span};
 use crate::delivery::settings::{KafkaSection, TopicsSection};
 
@@ -30,12 +31,21 @@ pub struct Config {
     /// What this process does: `ingress` (webhooks and forms), `sources` (poll and session), `fetches` (media).
     #[serde(default = "all_roles")]
     pub roles: Vec<Role>,
-    /// Directory for blobs (by default) and rotated tokens.
+    /// Directory for the spool, blobs (by default) and rotated tokens. Every process needs its own.
     #[serde(default = "default_data_dir")]
     pub data_dir: PathBuf,
     /// Where attachments and oversize events are stored.
     #[serde(default)]
     pub blobs: Blobs,
+    /// Where push input is safe while Kafka does not take it, on the local disk under `data_dir`; `off`: it is refused then, with 503.
+    #[serde(default)]
+    pub spool: Switch<Spool>,
+    /// The longest absence of Kafka that must lose nothing. With the spool off, `inlet check` names the instances whose provider gives up sooner.
+    #[serde(default = "default_outage_budget")]
+    pub outage_budget: Span,
+    /// How many processes run with this configuration. More than one need a blob store that all of them reach.
+    #[serde(default = "default_replicas")]
+    pub replicas: u32,
     /// Events above this size travel as claim checks: the whole is a blob, the record refers to it.
     #[serde(default = "default_inline_max")]
     pub inline_max: Size,
@@ -74,6 +84,14 @@ fn all_roles() -> Vec<Role> {
 
 fn default_data_dir() -> PathBuf {
     PathBuf::from("inlet-data")
+}
+
+fn default_outage_budget() -> Span {
+    Span(std::time::Duration::from_secs(24 * 3600))
+}
+
+fn default_replicas() -> u32 {
+    1
 }
 
 fn default_inline_max() -> Size {
@@ -117,7 +135,7 @@ pub struct Limits {
     pub headers: Size,
     /// Time for the head of a request, and for its body each.
     pub read_timeout: Span,
-    /// Time until Kafka must have confirmed; above it 503 with Retry-After.
+    /// Time until an input must be safe; above it 503 with Retry-After. With a spool Kafka has three fifths of it, then the input goes into the spool.
     pub deadline: Span,
     /// Open connections; further ones wait in the listen queue.
     pub connections: usize,
@@ -177,6 +195,22 @@ pub struct SeenSection {
 impl Default for SeenSection {
     fn default() -> Self {
         Self { window: Span(std::time::Duration::from_secs(24 * 60 * 60)), max_ids: 1_800_000 }
+    }
+}
+
+/// The spool.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// What it may hold; above it push input is refused with 503. Its files take up to a quarter more.
+    pub max_bytes: Size,
+    /// When the oldest input in it is older an alert is raised (`inlet_spool_over_age`, and the log). It is never dropped.
+    pub max_age: Span,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self { max_bytes: Size(4 << 30), max_age: Span(std::time::Duration::from_secs(3600)) }
     }
 }
 

@@ -10,6 +10,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use tokio::sync::Notify;
 
 use crate::clock::now;
 
@@ -29,6 +30,11 @@ impl LinkState {
 /// A connection's state, cheap to confirm on the hot path.
 pub(super) struct Link {
     up: AtomicBool,
+    /// It was said that Kafka is away; before anything was said it may be there.
+    known_down: AtomicBool,
+    /// Somebody waited in vain, and nothing was confirmed since.
+    stalled: AtomicBool,
+    went_down: Notify,
     state: Mutex<LinkState>,
     last_error: Mutex<Option<String>>,
 }
@@ -36,7 +42,14 @@ pub(super) struct Link {
 impl Link {
     pub fn new() -> Self {
         let state = LinkState::Down { since: now(), reason: "not connected yet".to_owned() };
-        Self { up: AtomicBool::new(false), state: Mutex::new(state), last_error: Mutex::new(None) }
+        Self {
+            up: AtomicBool::new(false),
+            known_down: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            went_down: Notify::new(),
+            state: Mutex::new(state),
+            last_error: Mutex::new(None),
+        }
     }
 
     pub fn state(&self) -> LinkState {
@@ -45,14 +58,37 @@ impl Link {
 
     /// Something was confirmed.
     pub fn confirm(&self) {
+        if self.stalled.load(Ordering::Relaxed) {
+            self.stalled.store(false, Ordering::Relaxed);
+        }
+        self.see_up();
+    }
+
+    fn see_up(&self) {
         if !self.up.load(Ordering::Relaxed) {
             self.set_up();
         }
     }
 
+    /// Whether a record that is sent now has a fair chance to be confirmed soon.
+    pub fn is_usable(&self) -> bool {
+        !self.known_down.load(Ordering::Relaxed) && !self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Somebody waited in vain.
+    pub fn stalled(&self) {
+        self.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns when it is said that Kafka is away.
+    pub async fn went_down(&self) {
+        self.went_down.notified().await;
+    }
+
     fn set_up(&self) {
         let mut state = lock(&self.state);
         self.up.store(true, Ordering::Relaxed);
+        self.known_down.store(false, Ordering::Relaxed);
         *lock(&self.last_error) = None;
         if !state.is_up() {
             tracing::info!("Kafka is reachable");
@@ -63,6 +99,9 @@ impl Link {
     pub fn set_down(&self, reason: String) {
         let mut state = lock(&self.state);
         self.up.store(false, Ordering::Relaxed);
+        if !self.known_down.swap(true, Ordering::Relaxed) {
+            self.went_down.notify_waiters();
+        }
         match &mut *state {
             LinkState::Down { reason: known, .. } => *known = reason,
             LinkState::Up { .. } => {
@@ -85,7 +124,7 @@ impl Link {
     /// From librdkafka's statistics: no broker is connected, and an error says why.
     pub fn observe(&self, any_up: bool) {
         if any_up {
-            self.confirm();
+            self.see_up();
         } else if let Some(reason) = lock(&self.last_error).clone() {
             self.set_down(reason);
         }

@@ -108,6 +108,11 @@ impl BlobStore {
         &self.base
     }
 
+    /// Whether other machines can reach the store at this URL (`blobs.url`).
+    pub fn is_url_shared(url: Option<&str>) -> bool {
+        url.is_some_and(|url| !url.starts_with("file://"))
+    }
+
     /// Whether other machines can read it.
     pub fn is_shared(&self) -> bool {
         self.local.is_none()

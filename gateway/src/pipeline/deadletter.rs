@@ -6,7 +6,7 @@ use connector_sdk::key::{content_key, sha256_hex};
 use connector_sdk::parse::blob_ref;
 use connector_sdk::schemas::{BlobRef, Timestamp};
 use connector_sdk::text::cut;
-use connector_sdk::{Bytes, RawEvent, Rejected};
+use connector_sdk::{Bytes, RawEvent, Rejected, Wire};
 use serde::{Deserialize, Serialize};
 
 use super::blobs::BlobFault;
@@ -75,6 +75,29 @@ pub fn orphan(instance: &str, raw: RawEvent, rejected: &Rejected) -> Record {
     let mut letter = letter(instance, "", &raw, rejected);
     letter.raw = Some(raw);
     written(letter, None)
+}
+
+/// The record of spooled input that Kafka refuses for good. The input itself is not there any longer: the refused record
+/// stands for it, where it is given.
+pub fn refused(
+    instance: &str,
+    accepted_at: Timestamp,
+    record: Option<&Record>,
+    code: &'static str,
+    reason: &str,
+) -> Record {
+    let what = record.map_or_else(String::new, |record| format!(" ({}, key {})", record.topic.as_str(), record.key));
+    let rejected = Rejected::whole(code, format!("a spooled record{what}: {reason}"));
+    let body = record.map_or_else(Bytes::new, |record| record.value.clone());
+    orphan(instance, RawEvent::new(Wire::Json, body, accepted_at), &rejected)
+}
+
+/// The record of spooled input whose bytes were damaged on the disk.
+pub fn damaged(instance: &str, entry: i64, accepted_at: Timestamp, reason: &str) -> Record {
+    let detail = format!("entry {entry} of the spool: {reason}; its row is in the table 'damaged' there");
+    let place = Bytes::from(format!("entry {entry}, accepted {accepted_at}"));
+    let raw = RawEvent::new(Wire::Json, place, accepted_at);
+    orphan(instance, raw, &Rejected::whole("spool_damaged", detail))
 }
 
 /// The rejected item in the place of the whole input.

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use super::tally::Series;
 pub use super::tally::{Fate, InFlight, InstanceCounters, Returned, Tally};
 use crate::seen::SeenMetrics;
+use crate::spool::collector::SpoolCollector;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(super) struct InstanceLabels {
@@ -69,6 +70,8 @@ pub struct Metrics {
     latency: Family<InstanceLabels, Histogram>,
     /// The seen index.
     pub seen: SeenMetrics,
+    /// Shows the spool, once there is one.
+    pub spool: SpoolCollector,
     /// 1 while Kafka confirms, 0 while it does not.
     pub kafka_up: Gauge,
     /// Shards of the replay lane that this process owns.
@@ -94,6 +97,7 @@ impl Default for Metrics {
             running: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             seen: SeenMetrics::new(),
+            spool: SpoolCollector::default(),
             kafka_up: Gauge::default(),
             replay_shards: Gauge::default(),
             replay_hung_calls: Gauge::default(),
@@ -109,6 +113,7 @@ impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register_collector(Box::new(self.tallies.clone()));
+        registry.register_collector(Box::new(self.spool.clone()));
         registry.register("events_published", "Events that are safe on Kafka", self.events.clone());
         registry.register("items_skipped", "Known items deliberately not published, by type", self.skipped.clone());
         registry.register(

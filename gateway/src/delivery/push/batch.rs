@@ -9,8 +9,8 @@ use futures::task::AtomicWaker;
 
 use super::PublishError;
 
-/// Shared by the caller and the delivery reports of its records.
-pub(super) struct Batch {
+/// Shared by the caller, the delivery reports of its records, and whoever follows them when the caller is gone.
+pub struct Batch {
     unconfirmed: AtomicUsize,
     failure: OnceLock<PublishError>,
     waker: AtomicWaker,
@@ -37,7 +37,13 @@ impl Batch {
         }
     }
 
-    /// Waits until every record has its verdict.
+    /// The verdict, if every record has one.
+    pub fn verdict(&self) -> Option<Result<(), PublishError>> {
+        let settled = self.unconfirmed.load(Ordering::Acquire) == 0;
+        settled.then(|| self.failure.get().cloned().map_or(Ok(()), Err))
+    }
+
+    /// Waits until every record has its verdict. One task at a time may wait.
     pub async fn settled(&self) -> Result<(), PublishError> {
         poll_fn(|cx| {
             self.waker.register(cx.waker());

@@ -19,6 +19,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
+pub use self::batch::Batch as Sending;
 use self::batch::{Batch, Report};
 use self::context::PushContext;
 pub use self::context::PushFigures;
@@ -27,6 +28,7 @@ use super::settings::{KafkaSettings, SettingsError, Topics};
 use super::verdict::{self, Verdict};
 use super::{PublishError, Publisher};
 use crate::pipeline::record::Record;
+use crate::spool::Lane;
 
 /// How long a record may wait for its confirmation, unless the caller says otherwise: below the three seconds after
 /// which the most impatient providers give a webhook up.
@@ -55,6 +57,13 @@ pub struct KafkaPublisher {
 }
 
 impl KafkaPublisher {
+    /// For callers that follow their records as long as it takes (a spool): the producer never gives any up by itself, so
+    /// that what it has once is sent once, and in order.
+    pub fn start_patient(settings: &KafkaSettings) -> Result<Self, SettingsError> {
+        // librdkafka's word for no end.
+        Self::start(settings, Duration::ZERO)
+    }
+
     /// Makes the producer; connecting goes on in the background. Fails for settings that no Kafka could repair.
     pub fn start(settings: &KafkaSettings, deadline: Duration) -> Result<Self, SettingsError> {
         let config = settings.push(deadline)?;
@@ -139,24 +148,35 @@ impl KafkaPublisher {
 
     /// Puts all records into the queue, or says which one is too large before any is sent.
     fn enqueue(&self, records: &[Record]) -> Result<Arc<Batch>, PublishError> {
-        if let Some(index) = records.iter().position(|r| r.wire_bytes() > self.max_record_bytes) {
-            let (bytes, limit) = (records[index].wire_bytes(), self.max_record_bytes);
-            self.figures.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(PublishError::Refused { index, reason: format!("{bytes} bytes, at most {limit} can be sent") });
-        }
+        self.fits(records.iter())?;
+        Ok(self.put(&self.current(), records))
+    }
+
+    fn fits<'r>(&self, mut records: impl Iterator<Item = &'r Record>) -> Result<(), PublishError> {
+        let limit = self.max_record_bytes;
+        let sizes = records.by_ref().map(Record::wire_bytes).enumerate();
+        let Some((index, bytes)) = sizes.into_iter().find(|(_, bytes)| *bytes > limit) else { return Ok(()) };
+        self.figures.refused.fetch_add(1, Ordering::Relaxed);
+        Err(PublishError::Refused { index, reason: format!("{bytes} bytes, at most {limit} can be sent") })
+    }
+
+    fn current(&self) -> Arc<PushProducer> {
         if self.broken.load(Ordering::Relaxed) {
             self.replace();
         }
-        let producer = self.producer.load();
+        self.producer.load_full()
+    }
+
+    fn put(&self, producer: &PushProducer, records: &[Record]) -> Arc<Batch> {
         let batch = Batch::of(records.len());
         for (index, record) in records.iter().enumerate() {
-            if let Err(failure) = self.send(&producer, &batch, index, record) {
+            if let Err(failure) = self.send(producer, &batch, index, record) {
                 // The rest is not sent: its order would be lost. What went before is waited for.
                 batch.settle(records.len() - index, Some(failure));
                 break;
             }
         }
-        Ok(batch)
+        batch
     }
 
     /// librdkafka declared the producer dead (its identity was lost in a way that idempotence cannot mend): a new one
@@ -189,6 +209,31 @@ impl Publisher for KafkaPublisher {
             Err(PublishError::Refused { .. }) => self.publish_alone(&records).await,
             settled => settled,
         }
+    }
+}
+
+#[async_trait]
+impl Lane for KafkaPublisher {
+    fn send(&self, inputs: &[&[Record]]) -> Result<Vec<Arc<Sending>>, PublishError> {
+        self.fits(inputs.iter().copied().flatten())?;
+        let producer = self.current();
+        Ok(inputs.iter().map(|records| self.put(&producer, records)).collect())
+    }
+
+    async fn send_alone(&self, records: &[Record]) -> Result<(), PublishError> {
+        self.publish_alone(records).await
+    }
+
+    fn is_usable(&self) -> bool {
+        self.link.is_usable()
+    }
+
+    fn stalled(&self) {
+        self.link.stalled();
+    }
+
+    async fn went_away(&self) {
+        self.link.went_down().await;
     }
 }
 

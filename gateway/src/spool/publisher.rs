@@ -1,0 +1,166 @@
+//! The push lane with a spool behind it: confirmed by Kafka or fsynced, whichever comes first.
+//!
+//! An input goes to Kafka when nothing is in the spool. What Kafka has not confirmed in time goes into the spool and is
+//! answered; its records stay on their way, and when they arrive after all the entry is not sent again. While the spool
+//! holds anything, input goes behind it, never past it: once all of it is on its way, input waits for that moment and goes
+//! straight again. While Kafka is known to be away nobody waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::SpoolError;
+use super::gate::Before;
+use super::lane::{Lane, Sent};
+use super::packed::Packed;
+use super::writer::Spool;
+use crate::clock::now;
+use crate::delivery::{Parcel, PublishError, Publisher, Safe};
+use crate::pipeline::record::Record;
+
+/// Of the time until an input must be answered, the part that Kafka has; the rest is for the disk.
+const KAFKA_SHARE: (u32, u32) = (3, 5);
+
+/// Kafka's lane and a spool, as one publisher.
+pub struct SpoolPublisher {
+    lane: Arc<dyn Lane>,
+    spool: Spool,
+    patience: Duration,
+    closing: CancellationToken,
+}
+
+/// What came of a send to Kafka.
+enum Live {
+    Confirmed,
+    /// Kafka never takes this record.
+    Refused(PublishError),
+    /// Not confirmed yet; it may still be.
+    Open(Vec<Sent>),
+}
+
+impl SpoolPublisher {
+    /// `deadline`: when inputs must be answered.
+    pub fn new(lane: Arc<dyn Lane>, spool: Spool, deadline: Duration) -> Self {
+        let patience = deadline * KAFKA_SHARE.0 / KAFKA_SHARE.1;
+        Self { lane, spool, patience, closing: CancellationToken::new() }
+    }
+
+    /// From now on nobody waits for Kafka: what it does not confirm at once goes into the spool.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Whether an input may go to Kafka now. Waits where that is about to become true.
+    async fn may_pass(&self, until: Instant) -> bool {
+        loop {
+            let changed = self.spool.gate().changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if !self.lane.is_usable() || self.closing.is_cancelled() {
+                return false;
+            }
+            match self.spool.gate().before() {
+                Before::Nothing => return true,
+                Before::Waiting => return false,
+                Before::UnderWay => tokio::select! {
+                    () = changed => {}
+                    () = self.lane.went_away() => return false,
+                    () = self.closing.cancelled() => return false,
+                    () = tokio::time::sleep_until(until) => {
+                        self.lane.stalled();
+                        return false;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn live(&self, inputs: &[&[Record]], until: Instant) -> Live {
+        let sent = match self.lane.send(inputs) {
+            Ok(sent) => sent,
+            Err(refused @ PublishError::Refused { .. }) => return Live::Refused(refused),
+            Err(PublishError::Unavailable(_)) => return Live::Open(Vec::new()),
+        };
+        let settled = async {
+            for sent in &sent {
+                sent.settled().await?;
+            }
+            Ok(())
+        };
+        let settled = tokio::select! {
+            biased;
+            settled = settled => settled,
+            () = self.lane.went_away() => return Live::Open(sent),
+            () = self.closing.cancelled() => return Live::Open(sent),
+            () = tokio::time::sleep_until(until) => {
+                self.lane.stalled();
+                return Live::Open(sent);
+            }
+        };
+        match settled {
+            Ok(()) => Live::Confirmed,
+            Err(PublishError::Unavailable(_)) => Live::Open(sent),
+            Err(PublishError::Refused { .. }) => self.find_refused(inputs, until).await,
+        }
+    }
+
+    /// A request was refused, with all that was in it: alone each record shows whether it is to blame.
+    async fn find_refused(&self, inputs: &[&[Record]], until: Instant) -> Live {
+        let records = inputs.concat();
+        match tokio::time::timeout_at(until, self.lane.send_alone(&records)).await {
+            Ok(Ok(())) => Live::Confirmed,
+            Ok(Err(refused @ PublishError::Refused { .. })) => Live::Refused(refused),
+            Ok(Err(PublishError::Unavailable(_))) | Err(_) => Live::Open(Vec::new()),
+        }
+    }
+
+    async fn append(&self, entries: Vec<Packed>, firsts: Vec<Sent>) -> Result<Safe, PublishError> {
+        match self.spool.append(entries, firsts).await {
+            Ok(receipt) => Ok(Safe::Spooled(receipt)),
+            Err(error @ (SpoolError::Full { .. } | SpoolError::Closed)) => {
+                Err(PublishError::Unavailable(error.to_string()))
+            }
+            Err(error) => Err(PublishError::Unavailable(format!("nor can it be spooled: {error}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Publisher for SpoolPublisher {
+    async fn publish(&self, records: Vec<Record>) -> Result<(), PublishError> {
+        let until = Instant::now() + self.patience;
+        let mut firsts = Vec::new();
+        if self.may_pass(until).await {
+            match self.live(&[&records], until).await {
+                Live::Confirmed => return Ok(()),
+                Live::Refused(refused) => return Err(refused),
+                Live::Open(sent) => firsts = sent,
+            }
+        }
+        self.append(vec![Packed::records(&records, now())], firsts).await.map(Safe::claim)
+    }
+
+    async fn deliver(&self, parcels: Vec<Parcel>) -> Result<Safe, PublishError> {
+        let until = Instant::now() + self.patience;
+        let mut firsts = Vec::new();
+        // A record must not be there before the blobs to which it refers.
+        let complete = parcels.iter().all(|parcel| parcel.blobs.is_empty());
+        if complete && self.may_pass(until).await {
+            let inputs: Vec<&[Record]> = parcels.iter().map(|parcel| parcel.records.as_slice()).collect();
+            match self.live(&inputs, until).await {
+                Live::Confirmed => return Ok(Safe::OnKafka),
+                Live::Refused(refused) => return Err(refused),
+                Live::Open(sent) => firsts = sent,
+            }
+        }
+        self.append(parcels.into_iter().map(Packed::input).collect(), firsts).await
+    }
+
+    fn takes_blobs(&self) -> bool {
+        true
+    }
+}
