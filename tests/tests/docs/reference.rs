@@ -45,12 +45,13 @@ fn section(text: &mut String, root: &Value, object: &Value, path: &str, done: &m
     }
 }
 
-/// The schema behind a property: through a reference, and past 'or null'.
+/// The schema behind a property: through a reference, and past 'or null' and 'or off'.
 fn resolve<'a>(root: &'a Value, property: &'a Value) -> &'a Value {
     if let Some(target) = property["$ref"].as_str() {
         return root.pointer(target.trim_start_matches('#')).expect("the schema refers to what it has");
     }
-    let mut choices = property["anyOf"].as_array().into_iter().flatten().filter(|choice| choice["type"] != "null");
+    let is_section = |choice: &&Value| choice["type"] != "null" && choice["const"].is_null();
+    let mut choices = property["anyOf"].as_array().into_iter().flatten().filter(is_section);
     match (choices.next(), choices.next()) {
         (Some(only), None) => resolve(root, only),
         _ => property,

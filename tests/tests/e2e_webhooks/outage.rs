@@ -1,4 +1,4 @@
-//! Kafka away: at the start, and later.
+//! Kafka away, and no spool: at the start, and later.
 
 use crate::{LIMIT, config, slack};
 use anyhow::Result;
@@ -11,7 +11,7 @@ use inlet_tests::wait;
 #[test]
 fn kafka_may_come_later() -> Result<()> {
     let mut kafka = Kafka::prepared(1)?;
-    let config = config(&kafka, "late");
+    let config = config(&kafka, "late").with("spool: off");
     let mut gateway = Gateway::run(&config.text())?;
     let answer = slack(&gateway, "C01", 1, "too early").send()?;
     assert_eq!(answer.status, 503, "{}", answer.text());
@@ -37,7 +37,7 @@ fn kafka_may_come_later() -> Result<()> {
 #[test]
 fn kafka_may_go_and_come_back() -> Result<()> {
     let mut kafka = Kafka::one()?;
-    let config = config(&kafka, "bounce");
+    let config = config(&kafka, "bounce").with("spool: off");
     let mut gateway = Gateway::run(&config.text())?;
     let mut accepted = Vec::new();
     let mut send = |gateway: &Gateway, number: usize| -> Result<u16> {
