@@ -12,10 +12,22 @@ static LOG: Mutex<Vec<Step>> = Mutex::new(Vec::new());
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    Write { file: PathBuf, at: usize, bytes: Vec<u8> },
-    Truncate { file: PathBuf, size: usize },
-    Sync { file: PathBuf },
-    Delete { file: PathBuf, synced: bool },
+    Write {
+        file: PathBuf,
+        at: usize,
+        bytes: Vec<u8>,
+    },
+    Truncate {
+        file: PathBuf,
+        size: usize,
+    },
+    Sync {
+        file: PathBuf,
+    },
+    Delete {
+        file: PathBuf,
+        synced: bool,
+    },
     /// A sender was answered: its input is an obligation from here on.
     Answered(usize),
     /// Kafka has it.

@@ -51,8 +51,8 @@ fn d7_a_damaged_spool_is_kept_aside_and_a_new_one_begins() -> Result<()> {
     bytes[middle..middle + 4096].fill(0x5a);
     std::fs::write(&database, bytes)?;
     gateway.start()?;
-    let reported = gateway.metric("inlet_spool_quarantined_total", &[])?
-        + gateway.metric("inlet_spool_damaged_entries", &[])?;
+    let reported =
+        gateway.metric("inlet_spool_quarantined_total", &[])? + gateway.metric("inlet_spool_damaged_entries", &[])?;
     assert!(reported >= 1.0, "the damage was not reported");
     gateway.wait_line(LIMIT, "about the damage", |line| line.contains("the spool was damaged"))?;
     let names = std::fs::read_dir(spool_dir(&gateway)?)?.flatten().map(|entry| entry.file_name());

@@ -34,6 +34,9 @@ use crate::spool::Lane;
 /// which the most impatient providers give a webhook up.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(2500);
 
+/// How long callers wait for a producer that never gives records up, where they do not follow them any longer.
+const PATIENT_LIMIT: Duration = Duration::from_secs(10);
+
 /// A producer that broke for good is replaced at most this often.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,8 @@ pub struct KafkaPublisher {
     link: Arc<Link>,
     figures: Arc<PushFigures>,
     broken: Arc<AtomicBool>,
+    /// Records have no deadline of their own.
+    patient: bool,
     producer: ArcSwap<PushProducer>,
     /// Made when Kafka refuses a request for the first time.
     alone: OnceLock<PushProducer>,
@@ -76,6 +81,7 @@ impl KafkaPublisher {
             link,
             figures,
             broken,
+            patient: deadline.is_zero(),
             producer: ArcSwap::from_pointee(producer),
             alone: OnceLock::new(),
             replaced: Mutex::new(Instant::now()),
@@ -205,10 +211,23 @@ impl KafkaPublisher {
 #[async_trait]
 impl Publisher for KafkaPublisher {
     async fn publish(&self, records: Vec<Record>) -> Result<(), PublishError> {
-        match self.enqueue(&records)?.settled().await {
-            Err(PublishError::Refused { .. }) => self.publish_alone(&records).await,
-            settled => settled,
+        let published = async {
+            match self.enqueue(&records)?.settled().await {
+                Err(PublishError::Refused { .. }) => self.publish_alone(&records).await,
+                settled => settled,
+            }
+        };
+        if !self.patient {
+            return published.await;
         }
+        // The producer keeps records for as long as it takes; whoever does not follow them must not fill it.
+        if !self.link.is_usable() {
+            return Err(PublishError::Unavailable("Kafka is away".to_owned()));
+        }
+        tokio::time::timeout(PATIENT_LIMIT, published).await.unwrap_or_else(|_| {
+            self.link.stalled();
+            Err(PublishError::Unavailable("not confirmed in time".to_owned()))
+        })
     }
 }
 

@@ -33,7 +33,6 @@ const ROOM: u64 = 64 << 20;
 struct World {
     service: SpoolService,
     lane: Arc<FakeLane>,
-    metrics: Arc<Metrics>,
     counters: InstanceCounters,
     dir: Arc<TempDir>,
 }
@@ -53,8 +52,8 @@ impl World {
         let counters = metrics.instance("i", "fake");
         let settings = SpoolSettings { dir: dir.path().join("spool"), max_bytes, max_age: Duration::from_secs(3600) };
         let mut service = SpoolService::open(settings, lane.clone(), DEADLINE)?;
-        service.drain(blobs(dir.path()), metrics.clone());
-        Ok(Self { service, lane, metrics, counters, dir })
+        service.drain(blobs(dir.path()), metrics);
+        Ok(Self { service, lane, counters, dir })
     }
 
     /// The process ends and another begins.
