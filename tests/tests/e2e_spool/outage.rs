@@ -78,7 +78,7 @@ fn d5_d6_an_outage_under_load_loses_nothing() -> Result<()> {
             let channels = (0..CHANNELS).map(|index| load.channel(gateway, index, rate));
             block_on(futures(channels.collect()));
         });
-        let steps = || -> Result<_> {
+        let mut steps = || -> Result<_> {
             under_load(&load, WELL)?;
             let before = resident_kib(pid)?;
             kafka.kill(0);
