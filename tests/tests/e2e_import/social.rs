@@ -35,7 +35,7 @@ fn d3_a_polled_source_is_backfilled_and_audited() -> Result<()> {
         Ok((gateway.status()?["instances"]["social"]["state"] == "running").then_some(()))
     })?;
     let listed = |what: &str| -> Result<Value> {
-        Ok(serde_json::from_slice(&inlet(&gateway, &["cursors", "list", "--json"])?.stdout).context(what.to_owned())?)
+        serde_json::from_slice(&inlet(&gateway, &["cursors", "list", "--json"])?.stdout).context(what.to_owned())
     };
     wait::until(LIMIT, "the first position", || {
         Ok(listed("positions")?.as_array().is_some_and(|all| !all.is_empty()).then_some(()))
