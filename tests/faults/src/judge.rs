@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use crate::ledger::{Class, Entry, Ledger, Millis};
+use crate::ledger::{Attempt, Class, Entry, Ledger, Millis};
 
 /// How many examples of a fault a verdict shows.
 const EXAMPLES: usize = 5;
@@ -35,15 +35,35 @@ pub struct Copy {
 }
 
 /// What the contract says in figures.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// A redelivery that begins so long after the 2xx is suppressed (D4).
     pub suppressed_after_ms: Millis,
+    /// When replicas could not hear each other by way of Kafka, from and to: at another replica than that of the 2xx, D4's
+    /// time begins anew at the end of each.
+    pub disturbed: Vec<(Millis, Millis)>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { suppressed_after_ms: 5_000 }
+        Self { suppressed_after_ms: 5_000, disturbed: Vec::new() }
+    }
+}
+
+impl Rules {
+    /// The moment from which on D4 promises that a redelivery of this input at this replica leaves no copy.
+    fn promised_from(&self, entry: &Entry, attempt: &Attempt) -> Millis {
+        let (Some(safe), Some(accepted)) = (entry.first_safe(), entry.accepted_by()) else { return Millis::MAX };
+        let mut from = safe;
+        if accepted.replica != attempt.replica {
+            let met = self.disturbed.iter().filter(|(begun, ended)| *begun <= attempt.begun && *ended >= safe);
+            from = met.map(|(_, ended)| *ended).fold(from, Millis::max);
+        }
+        from.saturating_add(self.suppressed_after_ms)
+    }
+
+    fn is_promised(&self, entry: &Entry, attempt: &Attempt) -> bool {
+        attempt.begun >= self.promised_from(entry, attempt)
     }
 }
 
@@ -61,6 +81,9 @@ pub struct Verdict {
     pub letters: usize,
     /// Redeliveries that D4 promises to suppress.
     pub promised: usize,
+    /// Late ones at a replica that could not hear the one that had answered, and copies that they left.
+    pub unheard: usize,
+    pub unheard_copies: usize,
     /// Second copies that D4 does not promise to suppress: of other deliveries, and of the same one.
     pub repeated: usize,
     pub ambiguous: usize,
@@ -95,15 +118,22 @@ impl fmt::Display for Verdict {
         }
         write!(
             f,
-            "neighbours in order: {}; redeliveries that must be suppressed: {}; other second copies: {} of another \
-             delivery, {} of the same one; dead letters: {}",
-            self.neighbours, self.promised, self.repeated, self.ambiguous, self.letters
+            "neighbours in order: {}; redeliveries that must be suppressed: {}; late ones where the replicas could not hear \
+             each other: {}, which left {} copies; other second copies: {} of another delivery, {} of the same one; dead \
+             letters: {}",
+            self.neighbours,
+            self.promised,
+            self.unheard,
+            self.unheard_copies,
+            self.repeated,
+            self.ambiguous,
+            self.letters
         )
     }
 }
 
 /// The verdict over everything that was offered and everything that was seen.
-pub fn judge(ledger: &Ledger, copies: &[Copy], rules: Rules) -> Verdict {
+pub fn judge(ledger: &Ledger, copies: &[Copy], rules: &Rules) -> Verdict {
     let mut verdict = Verdict::default();
     let mut by_input: BTreeMap<&str, Vec<&Copy>> = BTreeMap::new();
     for copy in copies {
@@ -178,20 +208,24 @@ fn once(id: &str, arrived: &[&Copy], verdict: &mut Verdict) {
 }
 
 /// D4.
-fn suppressed(id: &str, entry: &Entry, arrived: &[&Copy], rules: Rules, verdict: &mut Verdict) {
-    let promised_from = entry.first_safe().map_or(Millis::MAX, |at| at.saturating_add(rules.suppressed_after_ms));
-    verdict.promised += entry.attempts.iter().filter(|attempt| attempt.begun >= promised_from).count();
+fn suppressed(id: &str, entry: &Entry, arrived: &[&Copy], rules: &Rules, verdict: &mut Verdict) {
+    let late_from = entry.first_safe().map_or(Millis::MAX, |at| at.saturating_add(rules.suppressed_after_ms));
+    let late = entry.attempts.iter().filter(|attempt| attempt.begun >= late_from);
+    let (promised, unheard): (Vec<_>, Vec<_>) = late.partition(|attempt| rules.is_promised(entry, attempt));
+    verdict.promised += promised.len();
+    verdict.unheard += unheard.len();
     let mut moments = BTreeSet::new();
     for copy in arrived {
-        let mut deliveries = entry.attempts.iter().filter(|attempt| attempt.covers(copy.received_at)).peekable();
-        let is_of_a_delivery = deliveries.peek().is_some();
+        let deliveries: Vec<_> = entry.attempts.iter().filter(|a| a.covers(copy.received_at)).collect();
         let is_second = !moments.is_empty();
         let is_new = moments.insert(copy.received_at);
-        if deliveries.any(|attempt| attempt.begun < promised_from) {
+        if deliveries.iter().any(|attempt| attempt.begun < late_from) {
             verdict.repeated += usize::from(is_second && is_new);
             verdict.ambiguous += usize::from(is_second && !is_new);
-        } else if is_of_a_delivery && arrived.len() > 1 {
-            let late = copy.received_at - promised_from + rules.suppressed_after_ms;
+        } else if deliveries.iter().any(|attempt| !rules.is_promised(entry, attempt)) {
+            verdict.unheard_copies += usize::from(arrived.len() > 1);
+        } else if !deliveries.is_empty() && arrived.len() > 1 {
+            let late = copy.received_at - late_from + rules.suppressed_after_ms;
             let history = history(entry, arrived);
             verdict.doubled.push(format!("{id} at {}: redelivered {late} ms after its 2xx; {history}", place(copy)));
         }

@@ -49,8 +49,12 @@ impl Run {
         self.copies.iter_mut().find(|copy| copy.id == id).expect("is there")
     }
 
+    fn judge_with(&self, rules: &Rules) -> Verdict {
+        judge(&self.ledger, &self.copies, rules)
+    }
+
     fn judge(&self) -> Verdict {
-        judge(&self.ledger, &self.copies, Rules::default())
+        self.judge_with(&Rules::default())
     }
 }
 
@@ -153,6 +157,22 @@ fn a_copy_of_a_late_redelivery_is_found_on_any_replica() {
         run.find("a2").offset = 99;
         run.copies.retain(|copy| copy.id != "a3");
         found(&run.judge(), [1, 1, 0, 0, 0, 0]);
+    }
+}
+
+#[test]
+fn replicas_that_cannot_hear_each_other_are_excused_until_they_can() {
+    let disturbed = |until| Rules { disturbed: vec![(2_050, until)], ..Rules::default() };
+    for replica in [0, 1] {
+        let mut run = Run::new();
+        // Its 2xx came at 2,100 from replica 0.
+        run.deliver("a2", replica, 9_000, 9_100, Answer::Safe);
+        run.copies.push(copy("a2", "a2", 9_010, 0, 90));
+        // Long enough before the redelivery it was over, or it does not matter to who answered the first.
+        found(&run.judge_with(&disturbed(4_000)), [0, 1, 0, 0, 0, 0]);
+        let verdict = run.judge_with(&disturbed(4_001));
+        found(&verdict, if replica == 0 { [0, 1, 0, 0, 0, 0] } else { [0; 6] });
+        assert_eq!((verdict.promised, verdict.unheard, verdict.unheard_copies), [(1, 0, 0), (0, 1, 1)][replica]);
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Book {
     bodies: Mutex<HashMap<String, String>>,
     /// When inputs became obligations without an answer.
     owed: Mutex<HashMap<String, Millis>>,
+    /// When the replicas could not hear each other, and when they could again.
+    disturbed: Mutex<Vec<(Millis, Option<Millis>)>>,
     /// When a gateway was frozen, and when it went on.
     frozen: Mutex<Vec<(Instant, Option<Instant>)>>,
 }
@@ -62,6 +64,23 @@ impl Book {
 
     pub fn sums(&self) -> Sums {
         self.ledger().sums()
+    }
+
+    /// From now on the replicas may not hear each other.
+    pub fn disturb(&self) -> usize {
+        let mut disturbed = self.disturbed.lock().expect("no panic while held");
+        disturbed.push((now(), None));
+        disturbed.len() - 1
+    }
+
+    /// They can again, at the latest when so much time has passed.
+    pub fn calm(&self, number: usize, settled_ms: Millis) {
+        self.disturbed.lock().expect("no panic while held")[number].1 = Some(now() + settled_ms);
+    }
+
+    pub fn disturbed(&self) -> Vec<(Millis, Millis)> {
+        let disturbed = self.disturbed.lock().expect("no panic while held");
+        disturbed.iter().map(|(from, to)| (*from, to.unwrap_or(Millis::MAX))).collect()
     }
 
     pub fn freeze(&self) -> usize {

@@ -20,6 +20,8 @@ const GAP_MS: (u64, u64) = (150, 2_200);
 const GATEWAY_DOWN_MS: (u64, u64) = (0, 2_500);
 /// Until a killed broker is started again.
 const BROKER_DOWN_MS: (u64, u64) = (500, 6_000);
+/// Until others lead what a killed broker led: its session, and an election.
+const LEADERS_MOVE_MS: i64 = 8_000;
 /// How long a link is cut, stalled or slow.
 const WEATHER_MS: (u64, u64) = (300, 7_000);
 const DELAY_MS: (u64, u64) = (20, 300);
@@ -63,14 +65,14 @@ impl fmt::Display for Counts {
     }
 }
 
-/// What ends a fault.
+/// What ends a fault; the last number is that of the disturbance in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     StartGateway(usize),
-    Thaw(usize, usize),
-    StartBroker(usize),
+    Thaw(usize, usize, usize),
+    StartBroker(usize, usize),
     /// Of a gateway's link to a broker, unless another weather has come since.
-    Fair(usize, usize, u64),
+    Fair(usize, usize, u64, usize),
 }
 
 /// State of a gateway's process.
@@ -169,18 +171,21 @@ impl Faults {
                 world.gateways[gateway].launch()?;
                 self.gateways[gateway] = Is::Starting;
             }
-            End::Thaw(gateway, frozen) => {
+            End::Thaw(gateway, frozen, disturbed) => {
                 if self.gateways[gateway] == Is::Frozen {
                     world.gateways[gateway].process()?.resume();
                     self.gateways[gateway] = Is::Up;
                 }
                 book.thaw(frozen);
+                book.calm(disturbed, 0);
             }
-            End::StartBroker(broker) => {
+            End::StartBroker(broker, disturbed) => {
                 world.kafka.launch(broker)?;
+                book.calm(disturbed, LEADERS_MOVE_MS);
                 self.brokers_down[broker] = false;
             }
-            End::Fair(gateway, broker, number) => {
+            End::Fair(gateway, broker, number, disturbed) => {
+                book.calm(disturbed, 0);
                 if self.weather[gateway][broker] == number {
                     world.kafka.side(gateway)[broker].set(Weather::Fair);
                 }
@@ -199,8 +204,8 @@ impl Faults {
         match self.dice.roll(20) {
             0..8 => self.kill(world),
             8..10 => self.freeze(world, book)?,
-            10..13 => self.bounce(world),
-            13..18 => self.disturb(world),
+            10..13 => self.bounce(world, book),
+            13..18 => self.disturb(world, book),
             18 => {
                 self.counts.mail_restarts += 1;
                 world.dovecot.lock().expect("no panic while held").restart()?;
@@ -243,12 +248,12 @@ impl Faults {
         world.gateways[gateway].process()?.pause();
         self.gateways[gateway] = Is::Frozen;
         self.counts.frozen += 1;
-        self.later(FROZEN_MS, End::Thaw(gateway, book.freeze()));
+        self.later(FROZEN_MS, End::Thaw(gateway, book.freeze(), book.disturb()));
         Ok(())
     }
 
     /// A broker goes; mostly the others are up and go on, sometimes they are not, and then nothing is confirmed.
-    fn bounce(&mut self, world: &mut World) {
+    fn bounce(&mut self, world: &mut World, book: &Book) {
         let down = self.brokers_down.iter().filter(|down| **down).count();
         let broker = self.dice.roll(BROKERS as u64) as usize;
         if self.brokers_down[broker] || (down > 0 && !self.dice.one_in(3)) {
@@ -258,11 +263,11 @@ impl Faults {
         world.kafka.kill(broker);
         self.brokers_down[broker] = true;
         self.counts.brokers_killed += 1;
-        self.later(BROKER_DOWN_MS, End::StartBroker(broker));
+        self.later(BROKER_DOWN_MS, End::StartBroker(broker, book.disturb()));
     }
 
     /// A gateway's link to one broker or to all of them.
-    fn disturb(&mut self, world: &World) {
+    fn disturb(&mut self, world: &World, book: &Book) {
         let gateway = self.dice.roll(GATEWAYS as u64) as usize;
         let weather = match self.dice.roll(3) {
             0 => Weather::Cut,
@@ -282,7 +287,8 @@ impl Faults {
         for broker in (0..BROKERS).filter(|broker| all || *broker == one) {
             self.weather[gateway][broker] += 1;
             world.kafka.side(gateway)[broker].set(weather);
-            self.ends.push((Instant::now() + span, End::Fair(gateway, broker, self.weather[gateway][broker])));
+            let end = End::Fair(gateway, broker, self.weather[gateway][broker], book.disturb());
+            self.ends.push((Instant::now() + span, end));
         }
     }
 }

@@ -43,11 +43,12 @@ pub fn run(seed: u64) -> Result<(Report, Duration)> {
 fn freeze(world: &mut World, book: &Book) -> Result<Duration> {
     let watcher = Watcher::start(world)?;
     pass(AROUND)?;
-    let number = book.freeze();
+    let (number, disturbed) = (book.freeze(), book.disturb());
     world.gateways[0].process()?.pause();
     pass(FROZEN)?;
     world.gateways[0].process()?.resume();
     book.thaw(number);
+    book.calm(disturbed, 0);
     pass(AROUND)?;
     watcher.worst(book, 0)
 }

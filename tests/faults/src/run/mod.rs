@@ -3,6 +3,8 @@
 //!
 //! * A conversation keeps to one gateway, as with a sticky load balancer; when that one does not answer, the provider may
 //!   go over to the other, and the conversation stays there. D5 promises an order among what one gateway took.
+//! * Replicas tell each other by way of Kafka what they have answered. Where that way is cut, a redelivery at another replica
+//!   cannot be recognised: D4's time begins anew when both are connected again (the book notes when they were not).
 //! * A frame of the PBX is owed when the connection that heard it lived on for [`load::calls::TAKEN_AFTER`], no gateway
 //!   being frozen meanwhile. What a cut connection was handing over is told by `connector.gap`, not by an obligation.
 
@@ -94,7 +96,8 @@ impl Seen {
     }
 
     fn judge(&self, book: &Book) -> Verdict {
-        judge(&book.ledger(), &self.copies(book), Rules::default())
+        let rules = Rules { disturbed: book.disturbed(), ..Rules::default() };
+        judge(&book.ledger(), &self.copies(book), &rules)
     }
 
     fn await_all(&mut self, book: &Book) -> Result<()> {

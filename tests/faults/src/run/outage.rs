@@ -127,7 +127,7 @@ pub fn run(options: Options) -> Result<Report> {
         block_on(sender).context("a sender panicked")?;
     }
     let (copies, back) = read_all(&kafka, &config, &book, returned, &mut watch)?;
-    let verdict = judge(&book.ledger(), &copies, Rules::default());
+    let verdict = judge(&book.ledger(), &copies, &Rules::default());
     let sums = book.sums();
     ensure!(gateway.stop()?.success(), "the gateway did not end in good order");
     let (sent, safe) = (sums.attempts, sums.safe);

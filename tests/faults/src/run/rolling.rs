@@ -49,6 +49,8 @@ fn restart_all(world: &mut World, book: &Book) -> Result<()> {
 /// The last gateway loses Kafka, fills its spool and goes; its spool is brought by hand.
 fn scale_down(world: &mut World, book: &Book) -> Result<String> {
     let last = GATEWAYS - 1;
+    // What the spool holds is known to the other one when it has been brought.
+    let disturbed = book.disturb();
     world.kafka.side(last).iter().for_each(|proxy| proxy.set(Weather::Cut));
     let gateway = &mut world.gateways[last];
     let (config, data) = (gateway.dir().path().join("inlet.yaml"), gateway.dir().path().join("data"));
@@ -68,6 +70,7 @@ fn scale_down(world: &mut World, book: &Book) -> Result<String> {
     let output = cli(&["spool", "drain", &data, "-c", &config], std::path::Path::new("."))?;
     ensure!(output.status.success(), "spool drain: {}", String::from_utf8_lossy(&output.stderr));
     ensure!(entries()? == 0, "the spool is not empty");
+    book.calm(disturbed, 0);
     Ok(format!(
         "{ROUNDS} rolling restarts of {GATEWAYS} gateways; one gone for good with {left} inputs in its spool, drained by hand"
     ))

@@ -26,7 +26,7 @@ pub const LIVE: &str = "switchboard";
 pub const HOOK: &str = "hook";
 const CONVERSATIONS: usize = 4;
 /// There is no index of what was seen in the simulation: no redelivery has to be suppressed.
-const RULES: Rules = Rules { suppressed_after_ms: Millis::MAX };
+const RULES: Rules = Rules { suppressed_after_ms: Millis::MAX, disturbed: Vec::new() };
 
 /// One item of a source that can be read again, or one thing that is told.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Outside {
                 log.iter().enumerate().filter_map(move |(offset, record)| parse::copy(record, partition, offset))
             })
             .collect();
-        judge(&self.ledger(), &copies, RULES)
+        judge(&self.ledger(), &copies, &RULES)
     }
 }
 
