@@ -89,6 +89,9 @@ impl Gateway {
             inline_max_bytes: config.inline_max.0,
         });
         let (seen, sharing) = start_seen(&config, &settings, &metrics, publisher.clone())?;
+        if let Some(Err(error)) = spool.as_ref().map(|spool| spool.teach(&seen)) {
+            tracing::warn!(%error, "what the spool holds is not known to the index; its redeliveries may appear twice");
+        }
         let push = PushLine {
             line,
             publisher: match &spool {

@@ -8,10 +8,11 @@ use connector_sdk::parse::blob_ref;
 use rusqlite::{Connection, Row as SqlRow, params};
 
 use super::DATABASE;
-use super::entry::{Damaged, Entry};
+use super::entry::{Damaged, Entry, heads};
 use super::error::SpoolError;
 use super::packed::Row;
 use super::store::open_to_read;
+use crate::pipeline::record::Record;
 
 /// A connection that only reads.
 pub struct Reader {
@@ -52,6 +53,19 @@ impl Reader {
             found.push(Entry::unpack(id, row, counted));
         }
         Ok(found)
+    }
+
+    /// The records of all entries, in order, without their values. What is damaged is the drain's to tell.
+    pub fn heads(&self, mut each: impl FnMut(&Record)) -> Result<(), SpoolError> {
+        let mut read = || -> rusqlite::Result<()> {
+            let mut statement = self.connection.prepare("SELECT records FROM entries ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                heads(&row.get::<_, String>(0)?).iter().for_each(&mut each);
+            }
+            Ok(())
+        };
+        read().map_err(|error| SpoolError::sqlite(&self.path, &error))
     }
 
     /// One blob of an entry. One that is not there, or not what its address says, is damage.

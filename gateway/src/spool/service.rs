@@ -8,6 +8,7 @@ use super::gate::Before;
 use super::publisher::SpoolPublisher;
 use super::{Lane, Spool, SpoolError, SpoolSettings};
 use crate::pipeline::blobs::BlobStore;
+use crate::seen::{Seen, SeenId};
 use crate::telemetry::counters::Metrics;
 
 /// At the end, how long entries that are on their way may take.
@@ -27,6 +28,15 @@ impl SpoolService {
         let spool = Spool::open(settings)?;
         let publisher = Arc::new(SpoolPublisher::new(lane.clone(), spool.clone(), deadline));
         Ok(Self { spool, publisher, lane, drain: None })
+    }
+
+    /// Tells the index what an earlier process has answered and Kafka does not have yet: a redelivery of it must not be
+    /// published again (D4). Before the first input comes.
+    pub fn teach(&self, seen: &Seen) -> Result<(), SpoolError> {
+        if self.spool.found().entries == 0 {
+            return Ok(());
+        }
+        self.spool.reader()?.heads(|record| seen.learn(SeenId::of(record), true))
     }
 
     /// Counts what an earlier process left, and drains from now on. The instances' counters have to be there.

@@ -13,12 +13,12 @@ impl Dice {
     pub fn for_part(seed: u64, part: &str) -> Self {
         let mut dice = Self(seed);
         for byte in part.bytes() {
-            dice.0 = dice.next() ^ u64::from(byte);
+            dice.0 = dice.number() ^ u64::from(byte);
         }
         dice
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -28,7 +28,7 @@ impl Dice {
 
     /// Below `sides`, which is at least 1.
     pub fn roll(&mut self, sides: u64) -> u64 {
-        self.next() % sides
+        self.number() % sides
     }
 
     /// From `low` to `high`, both included.
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn seeds_replay_and_parts_differ() {
-        let rolls = |mut dice: Dice| std::array::from_fn::<_, 16, _>(|_| dice.next());
+        let rolls = |mut dice: Dice| std::array::from_fn::<_, 16, _>(|_| dice.number());
         assert_eq!(rolls(Dice::for_part(7, "load")), rolls(Dice::for_part(7, "load")));
         assert_ne!(rolls(Dice::for_part(7, "load")), rolls(Dice::for_part(7, "faults")));
         assert_ne!(rolls(Dice::for_part(7, "load")), rolls(Dice::for_part(8, "load")));

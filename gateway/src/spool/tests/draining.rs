@@ -1,6 +1,7 @@
 //! Into the spool and out of it: order, no second send, dead letters, restarts.
 
 use super::*;
+use crate::seen::{Seen, SeenId};
 
 #[tokio::test]
 async fn d6_input_goes_past_an_empty_spool_while_kafka_is_well() {
@@ -184,4 +185,18 @@ async fn many_conversations_at_once_keep_their_own_order() {
         assert_eq!(own, numbers(0..EACH), "conversation {n}");
     }
     assert_eq!(world.tally().published as usize, 16 * EACH);
+}
+
+/// What an earlier process answered and Kafka does not have yet is known when it is sent again.
+#[tokio::test]
+async fn d4_the_index_learns_what_the_spool_holds() {
+    const SPOOLED: &str = "392e0df1-0f59-894f-bdc3-ce4fce0b5fb0";
+    const OTHER: &str = "78f0124f-53b2-88f2-8ede-3d3a7b030c9a";
+    let world = World::new(Mode::Away);
+    assert!(world.input("a", SPOOLED).await.expect("taken"));
+    let world = world.restart(Mode::Away).await;
+    let seen = Seen::default();
+    world.service.teach(&seen).expect("can be read");
+    let [spooled, other] = [SPOOLED, OTHER].map(|id| SeenId::of(&record("a", id)).expect("an id"));
+    assert_eq!(seen.claim(&[spooled, other]).own(), [other]);
 }

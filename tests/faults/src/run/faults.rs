@@ -160,6 +160,8 @@ impl Faults {
         for gateway in 0..GATEWAYS {
             world.await_ready(gateway)?;
             self.gateways[gateway] = Is::Up;
+            let seen = world.gateways[gateway].status()?["lanes"]["seen"].to_string();
+            self.note(&format!("gateway {gateway} is up; its index: {seen}"));
         }
         Ok(())
     }

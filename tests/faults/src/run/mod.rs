@@ -37,6 +37,8 @@ use world::World;
 const LIVENESS: Duration = Duration::from_secs(300);
 /// Then so long nothing more may come: a spool that still drains, a late copy.
 const QUIET: Duration = Duration::from_secs(6);
+/// Environment variable: a folder for the gateways' logs.
+const KEEP_LOGS: &str = "INLET_FAULTS_LOGS";
 const TOPIC_LIMIT: Duration = Duration::from_secs(60);
 
 /// Random faults from a seed, until so many gateways were killed.
@@ -66,6 +68,9 @@ pub fn scene(seed: u64, act: impl FnOnce(&mut World, &Book) -> Result<()>) -> Re
     let quiet = seen.await_quiet();
     let verdict = seen.judge(&book);
     let goodbyes = world.say_goodbye();
+    if let Some(folder) = std::env::var_os(KEEP_LOGS) {
+        world.keep_logs(folder.as_ref())?;
+    }
     // What is missing is the verdict's to say.
     liveness.or_else(|error| if verdict.lost.is_empty() { Err(error) } else { Ok(()) })?;
     quiet?;

@@ -86,6 +86,22 @@ impl World {
         wait::until_true(READY_LIMIT, "a gateway to be ready", || self.is_ready(gateway))
     }
 
+    /// Copies what the gateways' processes printed.
+    pub fn keep_logs(&self, folder: &std::path::Path) -> Result<()> {
+        for (number, gateway) in self.gateways.iter().enumerate() {
+            let to = folder.join(format!("gateway{number}"));
+            std::fs::create_dir_all(&to)?;
+            for entry in std::fs::read_dir(gateway.dir().path())? {
+                let path = entry?.path();
+                let is_log = path.extension().is_some_and(|extension| extension == "out" || extension == "err");
+                if let Some(name) = path.file_name().filter(|_| is_log) {
+                    std::fs::copy(&path, to.join(name))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Stops those gateways that run, in good order; an empty text for each that did.
     pub fn say_goodbye(&mut self) -> Vec<String> {
         let gateways = self.gateways.iter_mut().zip(1..);

@@ -108,12 +108,12 @@ fn one(outside: &Arc<Outside>, dir: &std::path::Path, dice: &mut Dice, is_last: 
         .start_paused(true)
         .build()
         .expect("a runtime can be built");
-    let mut own = Dice::new(dice.next());
+    let mut own = Dice::new(dice.number());
     let crash_at = (!is_last).then(|| own.between(1, STEPS_MAX));
     let passed = runtime.block_on(async {
         let start = Instant::now();
         let clock = Clock { begun_at: *outside.begun_at.lock().expect("no panic while held"), start };
-        let steps = Steps::new(crash_at, Dice::new(own.next()));
+        let steps = Steps::new(crash_at, Dice::new(own.number()));
         let process = Process::start(Here { outside: outside.clone(), steps: steps.clone(), clock }, dir, &mut own);
         if is_last {
             process.until_done(seed).await;
@@ -156,7 +156,7 @@ impl Process {
         let supervisor = tokio::spawn(supervise(sources, SHARDS, push.clone(), health, announced, stop.clone()));
         let hook = Arc::new(Hook::new(instance(HOOK, &metrics), Arc::new(Open), Arc::new(NoHttp)));
         for number in 0..here.outside.conversations.len() {
-            tokio::spawn(talk(here.clone(), number, hook.clone(), push.clone(), Dice::new(dice.next())));
+            tokio::spawn(talk(here.clone(), number, hook.clone(), push.clone(), Dice::new(dice.number())));
         }
         let process = Self { here, owned, shards: Mutex::default(), stop, supervisor, metrics };
         (0..SHARDS).for_each(|shard| process.own(shard));

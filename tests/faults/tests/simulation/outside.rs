@@ -69,8 +69,8 @@ impl Outside {
             ledger.owe(&item.id);
         }
         let mut answers = Dice::for_part(seed, "kafka");
-        let kafka = SimKafka::new(Script::random(answers.next()), honesty, Dice::for_part(seed, "latency"));
-        let lanes = (0..SHARDS).map(|_| MemoryLane::new(Script::random(answers.next()))).collect();
+        let kafka = SimKafka::new(Script::random(answers.number()), honesty, Dice::for_part(seed, "latency"));
+        let lanes = (0..SHARDS).map(|_| MemoryLane::new(Script::random(answers.number()))).collect();
         Arc::new(Self {
             ledger: Mutex::new(ledger),
             kafka,
