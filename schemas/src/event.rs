@@ -22,8 +22,13 @@ pub const SCHEMA_VERSION: &str = "1";
 /// What Inlet itself reports in `connector.health` and `connector.gap`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notice {
-    /// `running`, `degraded`, `stopped`; for a gap `gap`.
+    /// Of `connector.health`: `stopped` (it cannot run until somebody acts), `degraded` (it runs, something is wrong),
+    /// `running` (well again), `standby` or `starting` (no longer this replica's to say, or not known yet); of
+    /// `connector.gap`: `gap`.
     pub state: String,
+    /// Which part of the instance, where it is not the whole: a stream (a folder), or `fetch` for the downloads of files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     pub reason: String,
     /// What an operator can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -66,14 +66,19 @@ impl Gateway {
         let (ingress, admin) = (format!("127.0.0.1:{}", ports::free()), format!("127.0.0.1:{}", ports::free()));
         let data = dir.path().join("data");
         std::fs::create_dir_all(&data)?;
-        let text = config
-            .replace("@INGRESS@", &ingress)
-            .replace("@ADMIN@", &admin)
-            .replace("@DATA@", &data.display().to_string());
-        let file = dir.write("inlet.yaml", text)?;
+        let file = dir.write("inlet.yaml", filled_in(config, &ingress, &admin, &data))?;
         let args = vec!["run".to_owned(), "-c".to_owned(), file.display().to_string()];
         let (ingress, admin) = (format!("http://{ingress}"), format!("http://{admin}"));
         Ok(Self { process: None, starts: 0, args, env: Vec::new(), ingress, admin, dir })
+    }
+
+    /// Writes another config in the place of the first, with the same addresses and folder, and sends SIGHUP.
+    pub fn reload(&mut self, config: &str) -> Result<()> {
+        let bare = |url: &str| url.trim_start_matches("http://").to_owned();
+        let (ingress, admin, data) = (bare(&self.ingress), bare(&self.admin), self.dir.path().join("data"));
+        self.dir.write("inlet.yaml", filled_in(config, &ingress, &admin, &data))?;
+        self.process()?.hang_up();
+        Ok(())
     }
 
     /// `inlet quickstart` on free ports; the addresses are read from what it prints.
@@ -194,4 +199,8 @@ impl Gateway {
     pub fn dir(&self) -> &Workdir {
         &self.dir
     }
+}
+
+fn filled_in(config: &str, ingress: &str, admin: &str, data: &Path) -> String {
+    config.replace("@INGRESS@", ingress).replace("@ADMIN@", admin).replace("@DATA@", &data.display().to_string())
 }

@@ -2,8 +2,12 @@
 
 use crate::process::{Workdir, run};
 use anyhow::Result;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
 
 /// PEM files. Clients trust `authority`, servers present `certificate` with `key`.
 #[derive(Debug, Clone)]
@@ -11,6 +15,20 @@ pub struct Certificates {
     pub authority: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+impl Certificates {
+    /// Serves with the certificate.
+    pub fn acceptor(&self) -> Result<TlsAcceptor> {
+        let chain = CertificateDer::pem_file_iter(&self.certificate)?.collect::<Result<Vec<_>, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
 }
 
 /// Valid for `localhost` and 127.0.0.1, two days.

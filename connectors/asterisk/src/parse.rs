@@ -48,7 +48,7 @@ impl Parse for Parser {
     }
 
     fn redact(&self, raw: &RawEvent) -> RawEvent {
-        let mut raw = connector_sdk::redact::headers(raw, &[]);
+        let mut raw = connector_sdk::redact::request(raw, &[]);
         raw.body = wire::masked(&raw.body);
         raw
     }

@@ -196,17 +196,20 @@ impl<'a> Follower<'a> {
             if uids.is_empty() {
                 // A mail that came in during the search itself is not announced again.
                 if exists.is_none() || exists == seen_exists {
+                    self.cx.lag(&self.stream, 0).await;
                     return Ok(());
                 }
                 seen_exists = exists;
                 continue;
             }
+            self.cx.lag(&self.stream, uids.len() as u64).await;
             let mut rest = uids.as_slice();
             while let Some(first) = rest.first() {
                 let careful = *first <= self.trouble.careful_until;
                 let length = if careful { 1 } else { rest.len().min(STRETCH_MAILS) };
                 let (stretch, later) = rest.split_at(length);
                 self.stretch(client, stretch, careful).await?;
+                self.cx.lag(&self.stream, later.len() as u64).await;
                 rest = later;
             }
         }

@@ -1,6 +1,7 @@
 //! Media: which hosts may be asked, the orders, and their carrying out. The token is never sent with them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use connector_sdk::schemas::{Attachment, FetchState};
 use connector_sdk::{
@@ -70,6 +71,11 @@ pub fn order(options: &Options, owner: &Owner<'_>, media: &Value, attachment: &m
     })
 }
 
+/// Largest file; servers take videos of 99 MB unless they are changed. Bytes.
+const FILE_MAX_BYTES: usize = 256 << 20;
+/// For one download.
+const FILE_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// Whether a URL may be fetched: https (or the server's own scheme) on the server's host or one of `media_hosts`.
 fn allowed(options: &Options, url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
@@ -105,7 +111,11 @@ impl Fetch for MediaFetch {
         if !allowed(&self.options, &params.url) {
             return Err(IntakeError::Broken("its host is not among media_hosts".into()));
         }
-        let downloaded = io.download.download(HttpRequest::get(params.url)).await?;
+        let downloaded = {
+            let mut request = HttpRequest::get(params.url);
+            (request.max_bytes, request.timeout) = (FILE_MAX_BYTES, FILE_TIMEOUT);
+            io.download.download(request).await?
+        };
         match downloaded.status {
             200..=299 => {}
             408 | 425 | 429 | 500..=599 => {

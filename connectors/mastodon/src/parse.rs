@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use connector_sdk::schemas::{
-    Attachment, Channel, Conversation, Direction, Event, FetchState, KeyBasis, Kind, Part, Target, UnsupportedPart,
+    Attachment, Channel, Conversation, Direction, Event, KeyBasis, Kind, Part, Target, UnsupportedPart,
 };
 use connector_sdk::{Draft, EventKey, FetchedMedia, Parse, Parsed, RawEvent, Timestamp, Wire, json, key::content_key};
 use serde::Deserialize;
@@ -268,7 +268,7 @@ fn fetched(raw: &RawEvent, value: &Value) -> Parsed {
     event.conversation = conversation(&params.conversation, &params.visibility);
     event.provenance.message_ids = vec![params.status.clone()];
     event.target = Some(Target { attachment_id: Some(params.attachment.clone()), ..Target::message(&params.status) });
-    let state = if media.blob.is_some() { FetchState::Stored } else { FetchState::Failed };
+    let state = media.state();
     let mut attachment = Attachment::new(&params.attachment, state);
     attachment.reason = media.failure;
     attachment.blob = media.blob;

@@ -37,6 +37,10 @@ pub enum IntakeError {
     /// Nothing that waiting would mend (a folder that does not exist). Stops the intake with a health event; tried again slowly.
     #[error("{0}")]
     Broken(String),
+    /// More bytes than may be taken. Of a fetch order: it ends in `attachment.failed` with the state `too_large`; of
+    /// any other intake it is [`Broken`](Self::Broken).
+    #[error("{0}")]
+    TooLarge(String),
 }
 
 impl IntakeError {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use inlet_schemas::{BlobRef, Timestamp};
+use inlet_schemas::{BlobRef, FetchState, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -34,6 +34,11 @@ pub trait Fetch: Send + Sync {
 
     /// The raw event that says that the order was given up, for `attachment.failed`; usually [`FetchedMedia::failed`].
     fn failed(&self, order: &FetchOrder, reason: &str, now: Timestamp) -> RawEvent;
+
+    /// The same for what is larger than the cap; usually [`FetchedMedia::too_large`].
+    fn too_large(&self, order: &FetchOrder, reason: &str, now: Timestamp) -> RawEvent {
+        FetchedMedia::too_large(order, reason).into_raw(now)
+    }
 }
 
 /// Stores what a fetch downloads.
@@ -56,6 +61,9 @@ pub struct Downloaded {
     pub blob: Option<BlobRef>,
 }
 
+/// A redirect's own body; larger ones are none.
+const REDIRECT_MAX_BYTES: usize = 256 << 10;
+
 /// What a fetch may do.
 #[derive(Clone)]
 pub struct FetchIo {
@@ -76,7 +84,12 @@ impl FetchIo {
         if !(300..400).contains(&first.status) {
             return Ok(first);
         }
-        let answer = self.http.send(request.clone()).await?;
+        let again = HttpRequest { max_bytes: REDIRECT_MAX_BYTES, ..request.clone() };
+        let answer = match self.http.send(again).await {
+            // No redirect any more; whoever called sees what came first.
+            Err(HttpFault::TooLarge { .. }) => return Ok(first),
+            answer => answer?,
+        };
         let location = answer.headers.get("location").and_then(|to| url::Url::parse(&request.url).ok()?.join(to).ok());
         match location {
             Some(to) if to.scheme() == "https" && allowed(to.as_str()) => {
@@ -100,6 +113,9 @@ pub struct FetchedMedia {
     /// Why there is no blob.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// There is no blob because the cap in bytes was reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub too_large: bool,
 }
 
 impl FetchedMedia {
@@ -110,11 +126,27 @@ impl FetchedMedia {
             media_type: downloaded.media_type,
             sniffed: downloaded.sniffed,
             failure: None,
+            too_large: false,
         }
     }
 
     pub fn failed(order: &FetchOrder, reason: &str) -> Self {
-        Self { order: order.clone(), blob: None, media_type: None, sniffed: None, failure: Some(reason.to_owned()) }
+        let order = order.clone();
+        Self { order, blob: None, media_type: None, sniffed: None, failure: Some(reason.to_owned()), too_large: false }
+    }
+
+    /// More bytes than may be fetched; `reason` says how many those are.
+    pub fn too_large(order: &FetchOrder, reason: &str) -> Self {
+        Self { too_large: true, ..Self::failed(order, reason) }
+    }
+
+    /// What became of the attachment.
+    pub fn state(&self) -> FetchState {
+        match (&self.blob, self.too_large) {
+            (Some(_), _) => FetchState::Stored,
+            (None, true) => FetchState::TooLarge,
+            (None, false) => FetchState::Failed,
+        }
     }
 
     /// As an input for the line.

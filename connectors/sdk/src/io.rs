@@ -102,7 +102,8 @@ pub enum HttpFault {
 impl From<HttpFault> for IntakeError {
     fn from(fault: HttpFault) -> Self {
         match fault {
-            HttpFault::Forbidden { .. } | HttpFault::TooLarge { .. } => IntakeError::Broken(fault.to_string()),
+            HttpFault::Forbidden { .. } => IntakeError::Broken(fault.to_string()),
+            HttpFault::TooLarge { .. } => IntakeError::TooLarge(fault.to_string()),
             _ => IntakeError::retry(fault),
         }
     }

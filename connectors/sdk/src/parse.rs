@@ -13,10 +13,11 @@ use crate::raw::RawEvent;
 pub trait Parse: Send + Sync {
     fn parse(&self, raw: &RawEvent) -> Parsed;
 
-    /// The input without secrets, for dead letters and the raw topic: headers outside the allow-list masked. Connectors
-    /// whose bodies carry tokens override it and mask those paths too.
+    /// The input without secrets, for dead letters and the raw topic: headers outside the allow-list and the
+    /// values of query parameters masked. Connectors whose bodies carry tokens override it and mask those paths too;
+    /// those that read query parameters keep them by [`crate::redact::query`].
     fn redact(&self, raw: &RawEvent) -> RawEvent {
-        crate::redact::headers(raw, &[])
+        crate::redact::request(raw, &[])
     }
 }
 

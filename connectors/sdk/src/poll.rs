@@ -74,6 +74,9 @@ pub struct Page {
     pub more: bool,
     /// How long to wait before the next question, where the source says so; else the driver's interval.
     pub wait: Option<Duration>,
+    /// How many items wait at the source behind this page, where the source says so: for the metric of how far the
+    /// stream is behind, and the alarm.
+    pub head_lag: Option<u64>,
 }
 
 /// A source that we ask. One owner in the cluster; the driver waits, retries, and asks `poll` with the *committed*

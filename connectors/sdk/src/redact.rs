@@ -29,6 +29,43 @@ pub fn headers(raw: &RawEvent, allowed: &[&str]) -> RawEvent {
     raw
 }
 
+/// Words of a name that say that its value may be a secret.
+const SECRET_WORDS: &[&str] = &["auth", "credential", "hmac", "key", "pass", "pwd", "secret", "sess", "sig", "token"];
+
+/// The input with headers as in [`headers`], and the values of all query parameters masked: a token in the URL that was
+/// given to a provider must not reach a topic. Connectors that read parameters keep those by [`query`].
+pub fn request(raw: &RawEvent, allowed_headers: &[&str]) -> RawEvent {
+    let mut raw = headers(raw, allowed_headers);
+    query(&mut raw, |_| false);
+    raw
+}
+
+/// Masks the values of the URI's query parameters that `keep` does not let through, the rest byte for byte. A part
+/// without `=` is a value too. Names are as they stand there, percent-encoding kept.
+pub fn query(raw: &mut RawEvent, keep: impl Fn(&str) -> bool) {
+    let Some((path, rest)) = raw.uri.split_once('?') else { return };
+    let (query, fragment) = match rest.split_once('#') {
+        Some((query, fragment)) => (query, Some(fragment)),
+        None => (rest, None),
+    };
+    let masked: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) if !keep(name) => format!("{name}={MASK}"),
+            None if !pair.is_empty() && !keep(pair) => MASK.to_owned(),
+            _ => pair.to_owned(),
+        })
+        .collect();
+    let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
+    raw.uri = format!("{path}?{}{fragment}", masked.join("&"));
+}
+
+/// Whether a name of a parameter or field says that its value may be a secret.
+pub fn names_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
 /// Masks the strings at JSON pointers; `*` stands for every element of an array or object. Values that are not there
 /// are left alone. In a body that is not JSON (cut off, a lone surrogate) every text behind one of the pointers' last
 /// keys is masked, wherever it stands: what nobody can parse becomes a dead letter, and must hold no secret either.
@@ -123,6 +160,19 @@ mod tests {
         );
         json_body(&mut raw, &["/a/token", "/list/*"]);
         assert_eq!(raw.body, "{\"a\": {\"token\" : \"***\", \"b\":\"c\"}, \"token\":\"***");
+    }
+
+    #[test]
+    fn d13_query_values_are_masked_unless_kept() {
+        let masked = |uri: &str| {
+            let mut raw = RawEvent::new(crate::Wire::Http, "", crate::Timestamp::UNIX_EPOCH);
+            raw.uri = uri.to_owned();
+            query(&mut raw, |name| name == "page");
+            raw.uri
+        };
+        assert_eq!(masked("https://a/in/x?token=t0k&page=2&&bare#f"), "https://a/in/x?token=***&page=2&&***#f");
+        assert_eq!(masked("https://a/in/x"), "https://a/in/x");
+        assert!(names_a_secret("X-Access_Token") && names_a_secret("apiKey") && !names_a_secret("page"));
     }
 
     #[test]

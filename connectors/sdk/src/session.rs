@@ -43,6 +43,8 @@ pub trait SessionHost: Send + Sync {
     async fn connected(&self);
     /// Reports a state of one stream that an operator should know; empty reason = well again.
     async fn health(&self, stream: Option<&StreamId>, reason: &str);
+    /// How many items of a stream wait at the source behind what was submitted.
+    async fn lag(&self, _stream: &StreamId, _behind: u64) {}
     fn now(&self) -> Timestamp;
 }
 
@@ -85,6 +87,11 @@ impl SessionCx {
     /// Tells operators about one stream (a folder is missing) without ending the session; an empty reason clears it.
     pub async fn health(&self, stream: Option<&StreamId>, reason: &str) {
         self.host.health(stream, reason).await;
+    }
+
+    /// Says how many items of a stream wait at the source behind what was submitted, for the metric and the alarm.
+    pub async fn lag(&self, stream: &StreamId, behind: u64) {
+        self.host.lag(stream, behind).await;
     }
 
     /// What to do with a new stream's history.

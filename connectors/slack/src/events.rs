@@ -154,6 +154,7 @@ pub(crate) fn rate_limited(cx: Cx<'_>) -> Parsed {
     about_the_app(&mut unified);
     unified.notice = Some(Notice {
         state: "gap".to_owned(),
+        part: None,
         reason: "Slack dropped events of this minute: over 30,000 events an hour for this workspace".to_owned(),
         action: Some("subscribe to fewer events, or read the channel's history of this minute".to_owned()),
         from: Some(from),

@@ -127,7 +127,7 @@ pub(crate) fn fetched(raw: &RawEvent) -> Parsed {
     let stored = media.blob.is_some();
     let kind = if stored { Kind::AttachmentStored } else { Kind::AttachmentFailed };
     let mut unified = Unified::new(kind, Channel::Chat, PROVIDER, order.account, raw.received_at);
-    let state = if stored { FetchState::Stored } else { FetchState::Failed };
+    let state = media.state();
     let mut attachment = Attachment::new(&order.file_id, state);
     attachment.reason = media.failure;
     attachment.blob = media.blob;

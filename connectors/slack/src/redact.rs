@@ -1,7 +1,7 @@
 //! Secrets in Slack's bodies: the verification token of old, tokens handed to functions, and URLs that let whoever
 //! knows them post into the channel.
 
-use connector_sdk::redact::{MASK, headers};
+use connector_sdk::redact::{MASK, request};
 use connector_sdk::{RawEvent, body};
 use memchr::memmem;
 use serde_json::Value;
@@ -17,7 +17,7 @@ const PAYLOAD: &str = "payload";
 
 /// The input without secrets. Works on bytes, so that a body that is no JSON is masked too.
 pub fn input(raw: &RawEvent) -> RawEvent {
-    let mut raw = headers(raw, HEADERS);
+    let mut raw = request(raw, HEADERS);
     if webhook::is_form(&raw.headers) {
         let fields: Vec<(String, String)> = body::urlencoded(&raw.body)
             .into_iter()

@@ -279,7 +279,7 @@ pub fn fetched(telegram: &Telegram, raw: &RawEvent) -> Parsed {
     let stored = media.blob.is_some();
     let kind = if stored { Kind::AttachmentStored } else { Kind::AttachmentFailed };
     let mut event = Event::new(kind, Channel::Chat, PROVIDER, &telegram.bot_id, raw.received_at);
-    let state = if stored { FetchState::Stored } else { FetchState::Failed };
+    let state = media.state();
     let mut attachment = Attachment::new(&order.attachment_id, state);
     attachment.reason = media.failure;
     attachment.blob = media.blob;

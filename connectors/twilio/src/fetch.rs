@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_sdk::{
-    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpFault, HttpRequest, IntakeError, RawEvent, Timestamp,
-    async_trait, verify,
+    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpRequest, IntakeError, RawEvent, Timestamp, async_trait,
+    verify,
 };
 use serde::Deserialize;
 
@@ -58,13 +58,7 @@ impl Fetch for MediaFetch {
             request.max_bytes = MEDIA_MAX_BYTES;
             request.timeout = MEDIA_TIMEOUT;
             // The API answers with a signed URL at the storage of its choice, good for a short time.
-            let downloaded = match io.download_redirected(request, |_| true).await {
-                Err(HttpFault::TooLarge { limit_bytes, .. }) => {
-                    let reason = format!("the file is larger than {limit_bytes} bytes");
-                    return Ok(vec![FetchedMedia::failed(order, &reason).into_raw(io.now)]);
-                }
-                other => other?,
-            };
+            let downloaded = io.download_redirected(request, |_| true).await?;
             match downloaded.status {
                 401 | 403 => refused = downloaded.status,
                 _ => return outcome(order, &params, downloaded, io.now),

@@ -75,8 +75,11 @@ impl Parse for Parser {
     }
 
     fn redact(&self, raw: &RawEvent) -> RawEvent {
-        // Bodies hold personal data but no secret: credentials never travel in callbacks.
-        redact::headers(raw, &[])
+        // Bodies hold personal data but no secret: credentials never travel in callbacks. What an operator put into the
+        // URL (a token) is not written as Twilio writes its own parameters.
+        let mut redacted = redact::headers(raw, &[]);
+        redact::query(&mut redacted, wire::is_own_parameter);
+        redacted
     }
 }
 

@@ -8,6 +8,11 @@ use serde_json::{Map, Value};
 /// Name of the query parameter that carries the hash of a body that is no form.
 pub const BODY_HASH_PARAM: &str = "bodySHA256";
 
+/// Whether a query parameter is Twilio's own, by the way in which it writes names.
+pub fn is_own_parameter(name: &str) -> bool {
+    name == BODY_HASH_PARAM || name.starts_with(|c: char| c.is_ascii_uppercase())
+}
+
 /// Parameters of a callback, by name; values in the order in which they came.
 #[derive(Clone, Debug, Default)]
 pub struct Params(BTreeMap<String, Vec<String>>);

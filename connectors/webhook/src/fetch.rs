@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use connector_sdk::{
-    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpFault, HttpRequest, IntakeError, RawEvent, Secret,
-    Timestamp, async_trait,
+    Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpRequest, IntakeError, RawEvent, Secret, Timestamp,
+    async_trait,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,13 +58,7 @@ impl Fetch for FileFetch {
         }
         request.max_bytes = FILE_MAX_BYTES;
         request.timeout = FILE_TIMEOUT;
-        let downloaded = match io.download_redirected(request, |url| allowed(url, &self.hosts)).await {
-            Err(HttpFault::TooLarge { limit_bytes, .. }) => {
-                let reason = format!("the file is larger than {limit_bytes} bytes");
-                return Ok(vec![FetchedMedia::failed(order, &reason).into_raw(io.now)]);
-            }
-            other => other?,
-        };
+        let downloaded = io.download_redirected(request, |url| allowed(url, &self.hosts)).await?;
         let raw = match downloaded.status {
             200..=299 if is_page(&params, &downloaded) => {
                 FetchedMedia::failed(order, "a web page came instead of the file")
@@ -92,11 +86,12 @@ fn is_page(params: &FileParams, downloaded: &Downloaded) -> bool {
     (html(&downloaded.sniffed) || html(&downloaded.media_type)) && !html(&params.media_type)
 }
 
-/// Whether a file may be downloaded: https, a host of the list or below `*.` of one, no user or port of its own.
+/// Whether a file may be downloaded: https, a host of the list or below `*.` of one, no user, and a port only where the
+/// list names it (`files.example.com:8443`).
 pub fn allowed(url: &str, hosts: &[String]) -> bool {
     let Some(rest) = url.strip_prefix("https://") else { return false };
     let host = rest.split(['/', '?', '#']).next().unwrap_or(rest).to_ascii_lowercase();
-    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
+    let plain = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'));
     plain
         && hosts.iter().any(|allowed| match allowed.strip_prefix("*.") {
             Some(domain) => host.strip_suffix(domain).is_some_and(|sub| sub.ends_with('.')),
@@ -110,8 +105,13 @@ mod tests {
 
     #[test]
     fn only_listed_hosts() {
-        let hosts = ["files.example.com".to_owned(), "*.cdn.example".to_owned()];
-        for good in ["https://files.example.com/a", "https://Files.Example.com?x", "https://a.cdn.example/x"] {
+        let hosts = ["files.example.com".to_owned(), "*.cdn.example".to_owned(), "own.example:8443".to_owned()];
+        for good in [
+            "https://files.example.com/a",
+            "https://Files.Example.com?x",
+            "https://a.cdn.example/x",
+            "https://own.example:8443/x",
+        ] {
             assert!(allowed(good, &hosts), "{good}");
         }
         for bad in [
@@ -121,6 +121,8 @@ mod tests {
             "https://cdn.example/x",
             "https://evilcdn.example/x",
             "https://127.0.0.1/x",
+            "https://files.example.com:8443/x",
+            "https://own.example/x",
         ] {
             assert!(!allowed(bad, &hosts), "{bad}");
         }

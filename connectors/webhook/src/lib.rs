@@ -49,7 +49,8 @@ pub struct Config {
     /// source of the same recipe its own, unless its event ids are unique everywhere.
     #[serde(default = "default_account")]
     pub account: String,
-    /// Hosts from which attachments are downloaded, beside the recipe's own. Attachments elsewhere stay links.
+    /// Hosts from which attachments are downloaded by https, beside the recipe's own (`files.example.com`,
+    /// `*.example.com`, `files.example.com:8443`). Attachments elsewhere stay links.
     #[serde(default)]
     pub attachment_hosts: Vec<String>,
     /// Bearer token for those downloads.
@@ -85,8 +86,9 @@ impl ConnectorKind for WebhookConnector {
             .chain(&config.attachment_hosts)
             .map(|host| host.trim().to_ascii_lowercase())
             .collect();
-        if let Some(bad) = hosts.iter().position(|host| host.is_empty() || host.contains(['/', ':', '@'])) {
-            return Err(ConfigError::new(format!("attachment_hosts[{bad}]"), "must be a host name alone"));
+        if let Some(bad) = hosts.iter().position(|host| !is_host(host)) {
+            let message = "must be a host name, with a port where it is not 443";
+            return Err(ConfigError::new(format!("attachment_hosts[{bad}]"), message));
         }
         let source = match recipe.redelivers_for_hours {
             Some(hours) => SourceClass::Redeliver { horizon: Duration::from_secs(u64::from(hours) * 3600) },
@@ -107,4 +109,9 @@ impl ConnectorKind for WebhookConnector {
         connector.import = Some(Arc::new(import::JsonImport));
         Ok(connector)
     }
+}
+
+fn is_host(text: &str) -> bool {
+    let (name, port) = text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
+    !name.is_empty() && !name.contains(['/', '@']) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }

@@ -80,7 +80,8 @@ impl Parser {
             Ok(document) => document,
             Err(rejected) => return Parsed { rejected: vec![rejected], ..Parsed::default() },
         };
-        let delivery = Delivery { raw, sanitized: document.sanitized, headers: self.headers(raw), query: query(raw) };
+        let query = query(raw, self.token_query.as_deref());
+        let delivery = Delivery { raw, sanitized: document.sanitized, headers: self.headers(raw), query };
         let value = match &self.items {
             None => document.value,
             Some(pointer) => match document.value.pointer(pointer) {
@@ -178,22 +179,16 @@ struct Delivery<'a> {
     query: Value,
 }
 
-fn query(raw: &RawEvent) -> Value {
+/// The query's parameters but those that may hold a secret, as in the redacted input.
+fn query(raw: &RawEvent, token: Option<&str>) -> Value {
     let pairs = body::urlencoded(raw.query().unwrap_or_default().as_bytes());
-    Value::Object(pairs.into_iter().map(|(name, value)| (name, Value::from(value))).collect())
+    let pairs = pairs.into_iter().filter(|(name, _)| is_shown(name, token));
+    Value::Object(pairs.map(|(name, value)| (name, Value::from(value))).collect())
 }
 
-/// Masks a query parameter in the URI.
-fn mask_query(raw: &mut RawEvent, name: &str) {
-    let Some((path, query)) = raw.uri.split_once('?') else { return };
-    let masked: Vec<String> = query
-        .split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((have, _)) if have == name => format!("{have}={}", redact::MASK),
-            _ => pair.to_owned(),
-        })
-        .collect();
-    raw.uri = format!("{path}?{}", masked.join("&"));
+/// Whether a query parameter may be seen by a recipe and stored.
+fn is_shown(name: &str, token: Option<&str>) -> bool {
+    token != Some(name) && !redact::names_a_secret(name)
 }
 
 impl Parse for Parser {
@@ -211,9 +206,7 @@ impl Parse for Parser {
         let id_header = self.event_id.as_ref().and_then(|at| at.header.as_deref()).map(str::to_ascii_lowercase);
         let shown: Vec<&str> = id_header.as_deref().into_iter().filter(|name| !self.verifier.is_secret(name)).collect();
         let mut raw = redact::headers(raw, &shown);
-        if let Some(name) = &self.token_query {
-            mask_query(&mut raw, name);
-        }
+        redact::query(&mut raw, |name| is_shown(name, self.token_query.as_deref()));
         raw
     }
 }

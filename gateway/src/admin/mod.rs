@@ -11,6 +11,7 @@ use http::{Request, StatusCode};
 use serde::Serialize;
 
 use crate::intake::health::{Health, InstanceStatus};
+use crate::reload::{LastReload, ReloadStatus};
 use crate::spool::{Spool, SpoolState};
 use crate::telemetry::counters::Metrics;
 
@@ -28,6 +29,7 @@ pub struct Admin {
     /// Where push input is safe while Kafka is away; readiness wants it writable.
     pub spool: Option<Spool>,
     pub started_at: Timestamp,
+    pub reload: LastReload,
 }
 
 /// Kafka as this process sees it.
@@ -49,6 +51,9 @@ struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     spool: Option<SpoolState>,
     lanes: serde_json::Value,
+    /// How the configuration was read again last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reload: Option<ReloadStatus>,
     instances: BTreeMap<String, InstanceStatus>,
 }
 
@@ -79,6 +84,7 @@ impl Admin {
                 self.metrics.replay_shards.set(i64::try_from(shards).unwrap_or(i64::MAX));
                 let hung = lanes.pointer("/replay/hung_calls").and_then(serde_json::Value::as_i64);
                 self.metrics.replay_hung_calls.set(hung.unwrap_or(0));
+                self.metrics.reload_refused.set(self.reload.get().is_some_and(|last| !last.ok).into());
                 let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 text(StatusCode::OK, content_type, self.metrics.render())
             }
@@ -90,6 +96,7 @@ impl Admin {
                     kafka: (self.kafka)(),
                     spool: self.spool.as_ref().map(|spool| spool.figures().state(crate::clock::now())),
                     lanes: (self.lanes)(),
+                    reload: self.reload.get(),
                     instances: self.health.all(),
                 };
                 let body = serde_json::to_string_pretty(&status).unwrap_or_else(|error| error.to_string());

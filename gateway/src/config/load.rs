@@ -58,6 +58,8 @@ impl fmt::Display for ConfigErrors {
 /// A configuration whose instances were built (never connected).
 pub struct LoadedConfig {
     pub config: Config,
+    /// The file's values with references resolved, to tell what another file changes.
+    pub sections: Value,
     /// By instance name, in order.
     pub connectors: Vec<(String, &'static Entry, Connector)>,
 }
@@ -104,7 +106,7 @@ pub fn load_str(file: &str, text: &str, entries: &'static [Entry]) -> Result<Loa
         }
     }
     match config {
-        Some(config) if found.is_empty() => Ok(LoadedConfig { config, connectors }),
+        Some(config) if found.is_empty() => Ok(LoadedConfig { config, sections: value, connectors }),
         _ => Err(ConfigErrors(
             found.into_iter().map(|(path, message)| problem(document.place(&path), &path, message)).collect(),
         )),
@@ -139,6 +141,11 @@ fn check_names(config: &Config, found: &mut Vec<(String, String)>) {
         && !(url.starts_with("https://") || url.starts_with("http://"))
     {
         found.push(("ingress.public_url".into(), format!("'{url}' is no http(s) URL")));
+    }
+    let (propagation, grace) = (config.shutdown.propagation.0, config.shutdown.grace.0);
+    if propagation >= grace {
+        let message = format!("{propagation:?} is not shorter than shutdown.grace ({grace:?}), of which it is a part");
+        found.push(("shutdown.propagation".into(), message));
     }
     for (i, proxy) in config.ingress.trusted_proxies.iter().enumerate() {
         if let Err(message) = crate::ingress::peer::Network::parse(proxy) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 pub use super::switch::Switch;
-pub use super::units::{Size, Span};
+pub use super::units::{Rate, Size, Span};
 use crate::delivery::settings::{KafkaSection, TopicsSection};
 
 /// The whole file.
@@ -135,11 +135,16 @@ pub struct Limits {
     pub headers: Size,
     /// Time for the head of a request, and for its body each.
     pub read_timeout: Span,
+    /// How long a connection may be kept open without a request; longer than load balancers keep theirs, or they find it
+    /// closed at the moment of using it.
+    pub idle_timeout: Span,
     /// Time until an input must be safe; above it 503 with Retry-After. With a spool Kafka has three fifths of it, then the input goes into the spool.
     pub deadline: Span,
     /// Open connections; further ones wait in the listen queue.
     pub connections: usize,
-    /// Requests being worked on at once; above it 503 with Retry-After.
+    /// Requests being worked on at once; above it 503 with Retry-After. Half of it is kept for the instances, each its
+    /// part, so that one that floods leaves the others theirs; the same goes for the memory of bodies, and for the
+    /// accounts of an instance.
     pub in_flight: usize,
 }
 
@@ -150,6 +155,7 @@ impl Default for Limits {
             body_decompressed: Size(16 << 20),
             headers: Size(32 << 10),
             read_timeout: Span(std::time::Duration::from_secs(15)),
+            idle_timeout: Span(std::time::Duration::from_secs(75)),
             deadline: Span(std::time::Duration::from_millis(2500)),
             connections: 10_000,
             in_flight: 4096,
@@ -262,7 +268,7 @@ impl Default for Shutdown {
 }
 
 /// One channel: an app credential with a connector.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Instance {
     /// Which connector; `inlet connectors` lists them.
@@ -280,17 +286,79 @@ pub struct Instance {
     /// Department, queue, priority and tags of its events.
     #[serde(default)]
     pub routing: RoutingOption,
+    /// Most inputs that its webhook takes, such as `100/s` or `2000/min`, in bursts of up to two seconds' worth; above it
+    /// 429 with Retry-After (or what the provider understands). Default: no limit but the listener's.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// When it is an alarm that a stream is behind its source.
+    #[serde(default)]
+    pub lag: LagOption,
+    /// How files are fetched that its messages refer to.
+    #[serde(default)]
+    pub fetch: FetchOption,
     /// Options of the connector; `inlet connectors NAME` explains them.
     #[serde(default)]
     pub options: Map<String, Value>,
+}
+
+/// Names of the options only: their values may be secrets.
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance")
+            .field("connector", &self.connector)
+            .field("tenant", &self.tenant)
+            .field("accounts", &self.accounts)
+            .field("start", &self.start)
+            .field("routing", &self.routing)
+            .field("rate", &self.rate)
+            .field("lag", &self.lag)
+            .field("fetch", &self.fetch)
+            .field("options", &self.options.keys().collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 fn default_tenant() -> String {
     "default".into()
 }
 
+/// When a stream that is behind its source (the head of the mailbox against the cursor) raises a `connector.health`
+/// event: more than `items` for longer than `after`.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LagOption {
+    /// Items that may wait.
+    pub items: u64,
+    /// For how long more of them may.
+    pub after: Span,
+}
+
+impl Default for LagOption {
+    fn default() -> Self {
+        Self { items: 1000, after: Span(std::time::Duration::from_secs(300)) }
+    }
+}
+
+/// How an instance's fetch orders are carried out. Files come by https from public addresses alone, so that a message
+/// cannot make Inlet call into its operator's network.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FetchOption {
+    /// Hosts of your own network that may be called all the same: names or addresses, without a port. They may have
+    /// private addresses and speak plain http. Only for a server of your own that the instance works with.
+    pub private_hosts: Vec<String>,
+    /// Largest file; a connector may have a lower limit of its own. What is larger ends in `attachment.failed`.
+    pub max_bytes: Size,
+}
+
+impl Default for FetchOption {
+    fn default() -> Self {
+        Self { private_hosts: Vec::new(), max_bytes: Size(1 << 30) }
+    }
+}
+
 /// A known account.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Account {
     /// Its tenant; default: the instance's.

@@ -1,6 +1,7 @@
 //! Spans of time and sizes as people write them.
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -13,6 +14,48 @@ pub struct Span(pub Duration);
 /// A size in bytes: `262144`, `512KiB`, `64MiB`, `2GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub usize);
+
+/// So many in a span of time: `100/s`, `2000/min`, `50000/h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    count: NonZeroU32,
+    span: Duration,
+}
+
+const RATE_SPANS: &[(&str, u64)] = &[("s", 1), ("min", 60), ("h", 3600)];
+/// How long a rate may be exceeded by what was not used before.
+const BURST: Duration = Duration::from_secs(2);
+
+impl Rate {
+    /// Evenly spread, with bursts of up to [`BURST`]'s worth.
+    pub fn quota(self) -> governor::Quota {
+        let burst = self.count.get() as f64 * BURST.as_secs_f64() / self.span.as_secs_f64();
+        let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);
+        let every = (self.span / self.count.get()).max(Duration::from_nanos(1));
+        governor::Quota::with_period(every).unwrap_or(governor::Quota::per_second(self.count)).allow_burst(burst)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        let read = || {
+            let (count, span) = text.split_once('/')?;
+            let seconds = RATE_SPANS.iter().find(|(name, _)| *name == span.trim())?.1;
+            Some(Self { count: count.trim().parse().ok()?, span: Duration::from_secs(seconds) })
+        };
+        read().ok_or_else(|| D::Error::custom(format!("'{text}' is no rate; write 100/s, 2000/min or 50000/h")))
+    }
+}
+
+impl JsonSchema for Rate {
+    fn schema_name() -> Cow<'static, str> {
+        "Rate".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[1-9][0-9]* ?/ ?(s|min|h)$", "description": "Rate: 100/s, 2000/min, 50000/h." })
+    }
+}
 
 const SPANS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 const SIZES: &[(&str, u64)] = &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)];
@@ -102,6 +145,18 @@ impl JsonSchema for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_have_a_burst() {
+        let rate = |text: &str| serde_json::from_value::<Rate>(text.into()).map(Rate::quota);
+        let quota = rate("100/s").unwrap();
+        assert_eq!((quota.burst_size().get(), quota.replenish_interval()), (200, Duration::from_millis(10)));
+        let quota = rate("30 / min").unwrap();
+        assert_eq!((quota.burst_size().get(), quota.replenish_interval()), (1, Duration::from_secs(2)));
+        for bad in ["100", "0/s", "100/day", "-1/s", "many/s"] {
+            assert!(rate(bad).unwrap_err().to_string().contains("is no rate"), "{bad}");
+        }
+    }
 
     #[test]
     fn spans_and_sizes_round_trip() {

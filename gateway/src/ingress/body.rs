@@ -1,12 +1,12 @@
 //! Reading a body within its limits: compressed, decompressed, and in time.
 
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::intake::shares::Taken;
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,45 +24,11 @@ pub enum BodyFault {
     NoRoom,
 }
 
-/// Bytes of bodies that all requests together hold; beyond it they are told to come again. One request's cap times the
-/// number of requests at once would be more memory than machines have.
-const BUFFERED_MAX_BYTES: usize = 512 << 20;
+/// Bytes that one request's body holds of the room for all; given back when dropped.
+pub type Held = Taken<String>;
 
-/// What the bodies of all requests take.
-pub struct Buffers(Arc<Semaphore>);
-
-/// What one request's body takes; given back when dropped.
-pub struct Held {
-    room: Arc<Semaphore>,
-    permits: Option<OwnedSemaphorePermit>,
-}
-
-impl Buffers {
-    pub fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BUFFERED_MAX_BYTES)))
-    }
-
-    pub fn hold(&self) -> Held {
-        Held { room: self.0.clone(), permits: None }
-    }
-}
-
-impl Default for Buffers {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Held {
-    fn add(&mut self, bytes: usize) -> Result<(), BodyFault> {
-        let count = u32::try_from(bytes).map_err(|_| BodyFault::NoRoom)?;
-        let more = self.room.clone().try_acquire_many_owned(count).map_err(|_| BodyFault::NoRoom)?;
-        match &mut self.permits {
-            Some(permits) => permits.merge(more),
-            None => self.permits = Some(more),
-        }
-        Ok(())
-    }
+fn hold(held: &mut Held, bytes: usize) -> Result<(), BodyFault> {
+    if held.add(bytes) { Ok(()) } else { Err(BodyFault::NoRoom) }
 }
 
 /// Limits of one body.
@@ -103,7 +69,7 @@ async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held
         if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > limit_bytes {
             return Err(BodyFault::TooLarge { limit_bytes });
         }
-        held.add(data.len())?;
+        hold(held, data.len())?;
         // Most webhooks come in one frame, which then needs no copy.
         match &first {
             None => first = Some(data),
@@ -126,13 +92,14 @@ fn inflate(reader: impl Read, limit_bytes: usize, held: &mut Held) -> Result<Byt
     if out.len() > limit_bytes {
         return Err(BodyFault::TooLarge { limit_bytes });
     }
-    held.add(out.len())?;
+    hold(held, out.len())?;
     Ok(out.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::shares::Pool;
     use std::io::Write;
 
     const LIMITS: BodyLimits = BodyLimits { sent_bytes: 1000, decompressed_bytes: 5000, time: Duration::from_secs(5) };
@@ -145,9 +112,9 @@ mod tests {
 
     #[tokio::test]
     async fn caps_hold_compressed_and_not() {
-        let buffers = Buffers::new();
+        let buffers = Pool::among(10_000, 1);
         let read = |body: Vec<u8>, encoding| {
-            let mut held = buffers.hold();
+            let mut held = buffers.hold(&String::new());
             async move { read(body.into(), encoding, LIMITS, &mut held).await }
         };
         assert_eq!(read(vec![1; 1000], None).await.unwrap().len(), 1000);
@@ -156,19 +123,18 @@ mod tests {
         assert_eq!(read(gzip(&[7; 5001]), Some("gzip")).await, Err(BodyFault::TooLarge { limit_bytes: 5000 }));
         assert_eq!(read(b"nope".to_vec(), Some("gzip")).await, Err(BodyFault::Broken));
         assert_eq!(read(b"x".to_vec(), Some("br")).await, Err(BodyFault::Encoding));
-        assert_eq!(buffers.0.available_permits(), BUFFERED_MAX_BYTES);
+        assert!(buffers.take(&String::new(), 10_000).is_some(), "all of it was given back");
     }
 
     #[tokio::test]
     async fn all_bodies_together_are_bounded() {
-        let buffers = Buffers::new();
-        let mut first = buffers.hold();
-        first.add(BUFFERED_MAX_BYTES - 1000).unwrap();
-        let mut second = buffers.hold();
+        let (buffers, party) = (Pool::among(10_000, 1), String::new());
+        let first = buffers.take(&party, 9000).unwrap();
+        let mut second = buffers.hold(&party);
         let body = || axum::body::Body::from(vec![1; 1000]);
         assert_eq!(read(body(), None, LIMITS, &mut second).await.unwrap().len(), 1000);
-        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold()).await, Err(BodyFault::NoRoom));
+        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold(&party)).await, Err(BodyFault::NoRoom));
         drop(first);
-        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold()).await.unwrap().len(), 1000);
+        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold(&party)).await.unwrap().len(), 1000);
     }
 }

@@ -5,3 +5,4 @@ mod linger;
 pub mod peer;
 pub mod routes;
 pub mod server;
+mod watch;

@@ -6,54 +6,72 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use connector_sdk::{Headers, Mount, RawEvent, Reply, Wire};
 use http::{HeaderValue, Request, StatusCode};
-use tokio::sync::Semaphore;
 
-use super::body::{BodyFault, BodyLimits, Buffers, read};
+use super::body::{BodyFault, BodyLimits, read};
 use super::peer::{Network, client};
 use crate::config::model::{self, Limits};
 use crate::intake::push::{PushLine, RETRY_AFTER};
+use crate::intake::shares::Pool;
 use crate::intake::webhook::Hook;
 use crate::telemetry::counters::Metrics;
 
+/// The webhook instances by name.
+pub type Hooks = HashMap<String, Arc<Hook>>;
+
+/// Bytes of bodies that all requests together hold; beyond it they are told to come again. One request's cap times the
+/// number of requests at once would be more memory than machines have.
+const BUFFERED_MAX_BYTES: usize = 512 << 20;
+
 /// All that answers requests on the public listener.
 pub struct Ingress {
-    pub hooks: HashMap<String, Arc<Hook>>,
+    hooks: ArcSwap<Hooks>,
     push: PushLine,
     metrics: Arc<Metrics>,
     limits: Limits,
     public_url: Option<String>,
     trusted: Vec<Network>,
-    in_flight: Semaphore,
-    buffers: Buffers,
+    in_flight: Pool<String>,
+    buffers: Pool<String>,
     /// Refuse new input: the end of a drain.
     pub closing: AtomicBool,
 }
 
 impl Ingress {
     /// Fails for a proxy that is no network.
-    pub fn new(
-        config: &model::Ingress,
-        hooks: HashMap<String, Arc<Hook>>,
-        push: PushLine,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, String> {
+    pub fn new(config: &model::Ingress, hooks: Hooks, push: PushLine, metrics: Arc<Metrics>) -> Result<Self, String> {
         let trusted = config.trusted_proxies.iter().map(|text| Network::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self {
-            hooks,
+        let ingress = Self {
+            hooks: ArcSwap::default(),
             push,
             metrics,
             limits: config.limits.clone(),
             public_url: config.public_url.clone(),
             trusted,
-            in_flight: Semaphore::new(config.limits.in_flight),
-            buffers: Buffers::new(),
+            in_flight: Pool::among(config.limits.in_flight, 1),
+            buffers: Pool::among(BUFFERED_MAX_BYTES, 1),
             closing: AtomicBool::new(false),
-        })
+        };
+        ingress.replace(hooks);
+        Ok(ingress)
+    }
+
+    /// The instances that there are now.
+    pub fn hooks(&self) -> Arc<Hooks> {
+        self.hooks.load_full()
+    }
+
+    /// Other instances from now on; requests under way end as they began.
+    pub fn replace(&self, hooks: Hooks) {
+        self.in_flight.resize(self.limits.in_flight, hooks.len());
+        self.buffers.resize(BUFFERED_MAX_BYTES, hooks.len());
+        hooks.values().for_each(|hook| hook.divide(self.in_flight.most()));
+        self.hooks.store(Arc::new(hooks));
     }
 
     /// Answers one request.
@@ -67,7 +85,7 @@ impl Ingress {
                 );
             }
         };
-        let hook = match self.hooks.get(name).filter(|hook| hook.webhook.mount() == mount) {
+        let hook = match self.hooks.load().get(name).filter(|hook| hook.webhook.mount() == mount) {
             Some(hook) => hook.clone(),
             None => {
                 self.metrics.unknown_instance.inc();
@@ -88,8 +106,9 @@ impl Ingress {
     async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr) -> Response {
         let (parts, body) = request.into_parts();
         let mut raw = self.raw(&parts, peer);
-        let permit = self.in_flight.try_acquire();
-        if self.closing.load(Ordering::Relaxed) || permit.is_err() {
+        let party = &hook.instance.name;
+        let place = self.in_flight.take(party, 1);
+        if self.closing.load(Ordering::Relaxed) || place.is_none() {
             self.metrics.overload.inc();
             return respond(hook.not_now(&raw, RETRY_AFTER));
         }
@@ -100,7 +119,7 @@ impl Ingress {
             time: self.body_time(sent_bytes),
         };
         let encoding = parts.headers.get("content-encoding").and_then(|value| value.to_str().ok());
-        let mut held = self.buffers.hold();
+        let mut held = self.buffers.hold(party);
         match read(body, encoding, limits, &mut held).await {
             Ok(body) => raw.body = body,
             Err(BodyFault::NoRoom) => {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,19 +13,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::linger::Lingering;
+use super::watch::{Watch, Watched};
 
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
     pub connections: usize,
     pub head_bytes: usize,
-    /// For the head of a request, counted from the connection's beginning or from the answer before.
+    /// For the head of a request, counted from the connection's beginning or from its first byte.
     pub head_time: Duration,
+    /// How long a connection may stay open between two requests.
+    pub idle_time: Duration,
 }
 
 /// hyper wants room for at least this much of a head.
@@ -34,8 +36,8 @@ const HEAD_MIN_BYTES: usize = 8192;
 const STREAMS_MAX: u32 = 256;
 /// How often an h2 connection is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// An h2 connection without a request for so long is closed: it answers pings for ever and holds a place.
-const IDLE_MAX: Duration = Duration::from_secs(120);
+/// What a connection without a request may take to close.
+const FAREWELL: Duration = Duration::from_millis(1200);
 /// After a failure to accept (out of file descriptors, mostly) waiting a moment is all that helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What an h2 connection begins with (RFC 9113, 3.4).
@@ -43,7 +45,7 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How often it is looked whether the rest of a preface has come.
 const PREFACE_TICK: Duration = Duration::from_millis(5);
 
-/// Serves until `stopping`, then lets open requests finish, at most `grace`.
+/// Serves until `stopping`, then lets open requests finish, at most `grace`; what is open then is cut off.
 pub async fn serve<H, F>(
     listener: TcpListener,
     limits: ServerLimits,
@@ -57,6 +59,9 @@ pub async fn serve<H, F>(
     let builder = builder(limits);
     let permits = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    // Also when this is dropped.
+    let _cut = cut.clone().drop_guard();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -76,17 +81,23 @@ pub async fn serve<H, F>(
             }
         };
         let _ = stream.set_nodelay(true);
-        // A token of its own: one that all share has one lock, which every connection would take at every step.
-        let (builder, handler, stopping) = (builder.clone(), handler.clone(), stopping.child_token());
+        // Tokens of its own: one that all share has one lock, which every connection would take at every step.
+        let serving = connection(stream, peer, builder.clone(), limits, stopping.child_token(), handler.clone());
+        let cut = cut.child_token();
         connections.spawn(async move {
-            connection(stream, peer, builder, limits.head_time, stopping, handler).await;
+            tokio::select! {
+                () = serving => {}
+                () = cut.cancelled() => {}
+            }
             drop(permit);
         });
     }
     drop(listener);
     connections.close();
     if tokio::time::timeout(grace, connections.wait()).await.is_err() {
-        tracing::warn!("connections still open at the end of the grace period");
+        tracing::warn!(open = connections.len(), "connections did not end in time; they are cut off");
+        cut.cancel();
+        connections.wait().await;
     }
 }
 
@@ -95,7 +106,8 @@ fn builder(limits: ServerLimits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
+        // Heads are watched by [`Watch`]: this limit would count the rest between two requests in.
+        .header_read_timeout(limits.idle_time + limits.head_time)
         // No pipeline_flush: it holds an answer back while input waits unread, and a refusal would be lost.
         .max_buf_size(limits.head_bytes.max(HEAD_MIN_BYTES));
     builder
@@ -112,7 +124,7 @@ async fn connection<H, F>(
     stream: TcpStream,
     peer: SocketAddr,
     builder: Builder<TokioExecutor>,
-    head_time: Duration,
+    limits: ServerLimits,
     stopping: CancellationToken,
     handler: H,
 ) where
@@ -121,18 +133,20 @@ async fn connection<H, F>(
 {
     // hyper's own look at the first bytes has no limit in time.
     let version = tokio::select! {
-        version = tokio::time::timeout(head_time, version(&stream)) => version,
+        version = tokio::time::timeout(limits.head_time, version(&stream)) => version,
         () = stopping.cancelled() => return,
     };
-    let (builder, idle_max) = match version {
-        Ok(Ok(Version::H1)) => (builder.http1_only(), None),
-        Ok(Ok(Version::H2)) => (builder.http2_only(), Some(IDLE_MAX)),
+    // Frames of h2 come also between requests (pings): there only idleness is watched.
+    let (builder, head_time) = match version {
+        Ok(Ok(Version::H1)) => (builder.http1_only(), Some(limits.head_time)),
+        Ok(Ok(Version::H2)) => (builder.http2_only(), None),
         Ok(Err(_)) | Err(_) => return,
     };
-    let requests = Requests::default();
-    let counted = requests.clone();
+    let watch = Watch::new();
+    let stream = Watched::new(Lingering::new(stream), watch.clone());
+    let watched = watch.clone();
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let under_way = counted.begin();
+        let under_way = watched.begin();
         let answer = handler(request.map(Body::new), peer);
         async move {
             let answer = answer.await;
@@ -140,14 +154,21 @@ async fn connection<H, F>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(Lingering::new(stream)), service));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = serving.as_mut() => return,
         () = stopping.cancelled() => {}
-        () = requests.idle(idle_max) => {}
+        () = watch.overdue(head_time, limits.idle_time) => {}
     }
     serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
+    tokio::select! {
+        _ = serving => {}
+        // Half a head holds nobody up; a request under way does.
+        () = async {
+            tokio::time::sleep(FAREWELL).await;
+            watch.overdue(None, Duration::ZERO).await;
+        } => {}
+    }
 }
 
 enum Version {
@@ -171,57 +192,5 @@ async fn version(stream: &TcpStream) -> std::io::Result<Version> {
         }
         // What was seen is still there, so waiting for the socket would return at once.
         tokio::time::sleep(PREFACE_TICK).await;
-    }
-}
-
-/// Requests under way on one connection.
-#[derive(Clone, Default)]
-struct Requests(Arc<Mutex<Count>>);
-
-struct Count {
-    under_way: usize,
-    since: Instant,
-}
-
-impl Default for Count {
-    fn default() -> Self {
-        Self { under_way: 0, since: Instant::now() }
-    }
-}
-
-/// One of them.
-struct UnderWay(Requests);
-
-impl Requests {
-    fn begin(&self) -> UnderWay {
-        self.count(|count| count.under_way += 1);
-        UnderWay(self.clone())
-    }
-
-    fn count(&self, change: impl FnOnce(&mut Count)) {
-        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut count);
-        count.since = Instant::now();
-    }
-
-    /// Returns when there was none for so long.
-    async fn idle(&self, limit: Option<Duration>) {
-        let Some(limit) = limit else { return std::future::pending().await };
-        loop {
-            let due = {
-                let count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                if count.under_way > 0 { Instant::now() + limit } else { count.since + limit }
-            };
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(due).await;
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.count(|count| count.under_way -= 1);
     }
 }

@@ -110,7 +110,7 @@ impl Keeper<'_> {
                 self.reporter.set(State::Stopped, &reason, "renew the credentials in the configuration");
                 STOPPED_RETRY
             }
-            IntakeError::Broken(reason) => {
+            IntakeError::Broken(reason) | IntakeError::TooLarge(reason) => {
                 self.reporter.set(State::Stopped, &reason, "mend the configuration or the source");
                 STOPPED_RETRY
             }

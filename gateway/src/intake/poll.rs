@@ -153,14 +153,22 @@ fn after_turn(
     let wait = match &error {
         IntakeError::Unauthorised(_) => return Some(Err(error)),
         IntakeError::Retry { after, .. } => stream.backoff.next(*after),
-        IntakeError::CursorLost(_) | IntakeError::Broken(_) => STOPPED_RETRY,
+        IntakeError::CursorLost(_) | IntakeError::Broken(_) | IntakeError::TooLarge(_) => STOPPED_RETRY,
     };
     stream.due = Instant::now() + wait;
-    let reason = error.to_string();
+    let (reason, passing) = (error.to_string(), matches!(error, IntakeError::Retry { .. }));
     if streams.iter().all(|stream| stream.failing) {
         return Some(Err(error));
     }
-    cx.reporter.stream(&streams[at].id, &reason, "tried again by itself; the other streams go on");
+    if passing {
+        cx.reporter.stream_waits(&streams[at].id, &reason, "tried again by itself; the other streams go on");
+    } else {
+        cx.reporter.stream(
+            &streams[at].id,
+            &reason,
+            "mend it at the source or in the configuration; the other streams go on",
+        );
+    }
     None
 }
 
@@ -252,7 +260,7 @@ async fn commit(
     position: Position,
     page: Page,
 ) -> Result<Duration, Fault> {
-    let Page { items, cursor, more, wait } = page;
+    let Page { items, cursor, more, wait, head_lag } = page;
     // The end of history is where nothing more waits.
     let resync = position.resync && more;
     let had_items = !items.is_empty();
@@ -286,6 +294,9 @@ async fn commit(
         told.await.map_err(|_| LaneFault::Ended)?;
     }
     stream.position = Some(after);
+    if let Some(behind) = head_lag {
+        cx.reporter.lag(&stream.id, behind);
+    }
     if moved {
         stream.backoff.reset();
     } else if more || had_items {

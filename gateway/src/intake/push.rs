@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_sdk::{Outcome, RawEvent};
+use connector_sdk::{Outcome, Parsed, RawEvent};
 
 use super::settle::{Delivered, fate, refused, settle_delivered};
+use super::shares::{Pool, Taken};
 use crate::delivery::{Parcel, PublishError, Publisher, Safe};
 use crate::pipeline::blobs::BlobFault;
 use crate::pipeline::instance::Instance;
-use crate::pipeline::line::{Prepared, SharedLine, bare_letter};
+use crate::pipeline::line::{Prepared, SharedLine, bare_letter, parse};
 use crate::pipeline::record::{Record, TopicRole};
 use crate::seen::{Claim, Seen, SeenId};
 use crate::telemetry::counters::{Fate, Returned};
@@ -45,12 +46,27 @@ impl PushLine {
     /// Runs one input through the line and waits until it is safe, at most `deadline`. What is not confirmed by then is
     /// given back, though it may be on Kafka: its next delivery has the same ids.
     pub async fn run(&self, instance: &Instance, raw: &RawEvent, deadline: Duration) -> Outcome {
+        self.run_shared(instance, raw, deadline, None).await
+    }
+
+    /// As [`run`](Self::run), with a limit to what one account may have on its way: an input beyond its share is given
+    /// back before it costs a blob or a record.
+    pub async fn run_shared(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        deadline: Duration,
+        accounts: Option<&Pool<String>>,
+    ) -> Outcome {
         let in_flight = instance.counters.accept();
         let late = |_| NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
-        match tokio::time::timeout(deadline, self.deliver(instance, raw)).await.unwrap_or_else(|e| Err(late(e))) {
+        let delivered = tokio::time::timeout(deadline, self.deliver(instance, raw, accounts)).await;
+        match delivered.unwrap_or_else(|e| Err(late(e))) {
             Ok(delivered) => settle_delivered(instance, in_flight, delivered),
             Err(NotSafe { why, reason }) => {
-                tracing::warn!(instance = %instance.name, %reason, "input is not safe, given back");
+                if let Some(more) = instance.counters.given_back().due() {
+                    tracing::warn!(instance = %instance.name, %reason, more, "input is not safe, given back");
+                }
                 in_flight.settle(Fate::Returned(why));
                 Outcome::NotSafeNow { retry_after: RETRY_AFTER }
             }
@@ -58,9 +74,16 @@ impl PushLine {
     }
 
     /// parse → … → records; those that nobody has published or is publishing → safe; then the wait for the others'.
-    async fn deliver(&self, instance: &Instance, raw: &RawEvent) -> Result<Delivered, NotSafe> {
+    async fn deliver(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        accounts: Option<&Pool<String>>,
+    ) -> Result<Delivered, NotSafe> {
         let blobs = |fault: BlobFault| NotSafe { why: Returned::Blobs, reason: fault.to_string() };
-        let mut prepared = self.prepare(instance, raw).await.map_err(blobs)?;
+        let parsed = parse(instance, raw);
+        let _share = share(accounts, &parsed)?;
+        let mut prepared = self.complete(instance, raw, parsed).await.map_err(blobs)?;
         let mut records = std::mem::take(&mut prepared.records);
         let mut left: Vec<SeenId> = records.iter().filter_map(SeenId::of).collect();
         if left.is_empty() {
@@ -123,10 +146,14 @@ impl PushLine {
 
     /// The line. What the blob store does not take travels along where the publisher takes it.
     pub async fn prepare(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
+        self.complete(instance, raw, parse(instance, raw)).await
+    }
+
+    async fn complete(&self, instance: &Instance, raw: &RawEvent, parsed: Parsed) -> Result<Prepared, BlobFault> {
         if self.publisher.takes_blobs() {
-            self.line.prepare_keeping(instance, raw).await
+            self.line.complete_keeping(instance, raw, parsed).await
         } else {
-            self.line.prepare(instance, raw).await
+            self.line.complete(instance, raw, parsed).await
         }
     }
 
@@ -184,4 +211,12 @@ fn take_own(records: &mut Vec<Record>, claim: &Claim<'_>) -> Vec<Record> {
     let (own, rest) = std::mem::take(records).into_iter().partition(is_own);
     *records = rest;
     own
+}
+
+/// A place for the input's account, where it says one.
+fn share(accounts: Option<&Pool<String>>, parsed: &Parsed) -> Result<Option<Taken<String>>, NotSafe> {
+    let (Some(accounts), Some(first)) = (accounts, parsed.events.first()) else { return Ok(None) };
+    let account = &first.event.account;
+    let full = || NotSafe { why: Returned::Share, reason: format!("account {account} has its share on the way") };
+    accounts.take(account, 1).map(Some).ok_or_else(full)
 }

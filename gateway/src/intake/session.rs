@@ -42,6 +42,10 @@ impl SessionHost for ReplayHost {
         said(&self.reporter, stream, reason);
     }
 
+    async fn lag(&self, stream: &StreamId, behind: u64) {
+        self.reporter.lag(stream, behind);
+    }
+
     fn now(&self) -> Timestamp {
         crate::clock::now()
     }

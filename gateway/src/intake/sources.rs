@@ -4,9 +4,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use connector_sdk::{Intake, Io, Shape, SourceClass, Upkeep};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::ephemeral::{LostAt, PushQueue};
 use super::health::Health;
@@ -54,6 +55,11 @@ impl Source {
         Self { instance, io, intake, replay, shape, lost_at: Arc::default(), queue: Arc::default() }
     }
 
+    /// The same for clones, another for whatever is built anew.
+    pub fn identity(&self) -> usize {
+        Arc::as_ptr(&self.intake) as usize
+    }
+
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -80,17 +86,23 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// How long there is between the two.
-    async fn order(&self, limit: Duration) {
+    /// Ends in good order, and at once when `limit` is over.
+    fn within(&self, limit: Duration) {
         self.please.cancel();
-        tokio::time::sleep(limit).await;
-        self.now.cancel();
+        let now = self.now.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            now.cancel();
+        });
     }
 }
 
+/// The sources that there are now; another list takes the place of this one when the configuration changes.
+pub type SourceList = watch::Receiver<Arc<Vec<Source>>>;
+
 /// Runs the sources of every shard that this process comes to own, until `stopping`.
 pub async fn supervise(
-    sources: Vec<Source>,
+    sources: SourceList,
     shards: i32,
     push: PushLine,
     health: Health,
@@ -107,37 +119,83 @@ pub async fn supervise(
                 None => break,
             },
         };
-        let mine = sources.iter().filter(|s| shard_of(&s.instance.name, shards) == ownership.shard).cloned().collect();
-        running.spawn(shard(mine, ownership, push.clone(), health.clone(), stopping.clone()));
+        let shard = Shard { shards, ownership, push: push.clone(), health: health.clone(), running: Vec::new() };
+        running.spawn(shard.run(sources.clone(), stopping.clone()));
     }
     while running.join_next().await.is_some() {}
 }
 
-/// Runs the sources of one owned shard until it is revoked.
-async fn shard(
-    sources: Vec<Source>,
+/// One owned shard.
+struct Shard {
+    shards: i32,
     ownership: Ownership,
     push: PushLine,
     health: Health,
-    stopping: CancellationToken,
-) {
-    // However this ends: whoever revokes the shard waits for it.
-    let _released = ownership.released.clone().drop_guard();
-    let stop = Stop::default();
-    let mut running = JoinSet::new();
-    for source in sources {
-        running.spawn(keep_running(source, ownership.clone(), push.clone(), health.clone(), stop.clone()));
+    running: Vec<Running>,
+}
+
+/// A source that runs; dropping it cuts it off.
+struct Running {
+    source: Source,
+    stop: Stop,
+    task: AbortOnDropHandle<()>,
+}
+
+impl Shard {
+    /// Runs its sources until it is revoked.
+    async fn run(mut self, mut sources: SourceList, stopping: CancellationToken) {
+        // However this ends: whoever revokes the shard waits for it.
+        let _released = self.ownership.released.clone().drop_guard();
+        let revoked = self.ownership.revoked.clone();
+        let limit = tokio::select! {
+            biased;
+            () = revoked.cancelled() => REVOKED_LIMIT,
+            () = stopping.cancelled() => STOPPING_LIMIT,
+            () = self.follow(&mut sources) => STOPPING_LIMIT,
+        };
+        self.end(limit).await;
     }
-    let limit = tokio::select! {
-        () = ownership.revoked.cancelled() => REVOKED_LIMIT,
-        () = stopping.cancelled() => STOPPING_LIMIT,
-    };
-    let all_ended = async { while running.join_next().await.is_some() {} };
-    tokio::select! {
-        () = all_ended => {}
-        () = async {
-            stop.order(limit).await;
-            std::future::pending().await
-        } => {}
+
+    /// Keeps to the list. What is no longer in it is settled before anything new begins: a changed source must not read
+    /// beside the one that it replaces.
+    async fn follow(&mut self, sources: &mut SourceList) {
+        loop {
+            let list = sources.borrow_and_update().clone();
+            let own = |source: &&Source| shard_of(&source.instance.name, self.shards) == self.ownership.shard;
+            let wanted: Vec<Source> = list.iter().filter(own).cloned().collect();
+            let is_wanted = |source: &Source| wanted.iter().any(|one| one.identity() == source.identity());
+            for one in self.running.iter().filter(|one| !is_wanted(&one.source)) {
+                one.stop.within(STOPPING_LIMIT);
+            }
+            // They stay in the list until they have ended: a revocation in between finds them there.
+            while let Some(at) = self.running.iter().position(|one| !is_wanted(&one.source)) {
+                let _ = (&mut self.running[at].task).await;
+                self.running.remove(at);
+            }
+            for source in wanted {
+                self.start(source);
+            }
+            if sources.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn start(&mut self, source: Source) {
+        if self.running.iter().any(|one| one.source.identity() == source.identity()) {
+            return;
+        }
+        let stop = Stop::default();
+        let (ownership, push, health) = (self.ownership.clone(), self.push.clone(), self.health.clone());
+        let task = tokio::spawn(keep_running(source.clone(), ownership, push, health, stop.clone()));
+        self.running.push(Running { source, stop, task: AbortOnDropHandle::new(task) });
+    }
+
+    async fn end(self, limit: Duration) {
+        self.running.iter().for_each(|one| one.stop.within(limit));
+        for one in self.running {
+            // One that panicked has ended too.
+            let _ = one.task.await;
+        }
     }
 }

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use connector_sdk::{Admission, Http, Outcome, RawEvent, Refusal, RefusalKind, Reply, Webhook};
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::keys::KeyCache;
 use super::push::{PushLine, RETRY_AFTER};
+use super::shares::Pool;
 use crate::ingress::peer::{coarse_rate_key, rate_key};
 use crate::pipeline::instance::Instance;
 
@@ -28,6 +29,10 @@ pub struct Hook {
     limiter: Option<DefaultKeyedRateLimiter<IpAddr>>,
     swept: Mutex<Instant>,
     keys: KeyCache,
+    /// Of the whole instance, from its configuration.
+    rate: Option<DefaultDirectRateLimiter>,
+    /// What its accounts have on their way.
+    accounts: Pool<String>,
 }
 
 impl Hook {
@@ -36,7 +41,14 @@ impl Hook {
             let burst = std::num::NonZeroU32::new(rate.burst)?;
             Some(RateLimiter::keyed(Quota::with_period(rate.every)?.allow_burst(burst)))
         });
-        Self { instance, webhook, limiter, swept: Mutex::new(Instant::now()), keys: KeyCache::new(http) }
+        let rate = instance.config.rate.map(|rate| RateLimiter::direct(rate.quota()));
+        let (swept, keys) = (Mutex::new(Instant::now()), KeyCache::new(http));
+        Self { instance, webhook, limiter, swept, keys, rate, accounts: Pool::for_comers(usize::MAX) }
+    }
+
+    /// How many inputs of the instance may be on their way at once, for its accounts to share.
+    pub fn divide(&self, places: usize) {
+        self.accounts.resize(places, 1);
     }
 
     /// Takes one request through admission and the line, and answers it.
@@ -54,7 +66,7 @@ impl Hook {
                     self.instance.counters.refused("over_rate");
                     Outcome::OverRate { retry_after }
                 }
-                None => push.run(&self.instance, &raw, deadline).await,
+                None => push.run_shared(&self.instance, &raw, deadline, Some(&self.accounts)).await,
             },
             Admission::Refuse(refusal) => {
                 self.instance.counters.refused(refusal.kind.as_str());
@@ -109,8 +121,17 @@ impl Hook {
         Admission::Refuse(Refusal::signature("no key fits the signature"))
     }
 
-    /// How long to wait where the sender's address has had its share. Only input counts, no pages.
+    /// How long to wait where the sender's address or the instance has had its share. Only input counts, no pages.
     fn over_rate(&self, raw: &RawEvent) -> Option<Duration> {
+        let clock = DefaultClock::default();
+        // The address first: one that is over its own rate must not use up that of all.
+        self.over_own_rate(raw).or_else(|| {
+            let until = self.rate.as_ref()?.check().err()?;
+            Some(until.wait_time_from(clock.now()))
+        })
+    }
+
+    fn over_own_rate(&self, raw: &RawEvent) -> Option<Duration> {
         let (limiter, peer) = (self.limiter.as_ref()?, raw.peer?);
         if limiter.len() > RATE_TABLE_MAX {
             self.sweep(limiter);

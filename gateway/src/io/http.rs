@@ -1,33 +1,55 @@
 //! Outgoing HTTP calls to configured providers.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use connector_sdk::{Headers, Http, HttpFault, HttpRequest, HttpResponse, async_trait};
 use futures::StreamExt;
 
+use super::guard::{self, Guard};
+
 /// HTTP client with TLS over the system's roots; follows no redirects (a token must not travel).
 #[derive(Clone)]
-pub struct Client(reqwest::Client);
+pub struct Client {
+    client: reqwest::Client,
+    /// For calls to what a payload names.
+    guard: Option<Guard>,
+}
 
 /// Sent with every call.
 const USER_AGENT: &str = concat!("inlet/", env!("CARGO_PKG_VERSION"));
 
 impl Client {
+    /// For calls to what the configuration names.
     pub fn new() -> Result<Self, String> {
+        Self::build(None)
+    }
+
+    /// For calls that fetch orders lead to. Proxies of the environment are not asked: they would resolve names for us.
+    pub fn guarded(guard: Guard) -> Result<Self, String> {
+        Self::build(Some(guard))
+    }
+
+    fn build(guard: Option<Guard>) -> Result<Self, String> {
         let tls = connector_sdk::net::client_config(None).map_err(|e| e.to_string())?;
-        let client = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(rustls::ClientConfig::clone(&tls))
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(USER_AGENT)
-            .connect_timeout(connector_sdk::net::CONNECT_TIMEOUT)
-            .build()
-            .map_err(|e| e.to_string())?;
-        Ok(Self(client))
+            .connect_timeout(connector_sdk::net::CONNECT_TIMEOUT);
+        if let Some(guard) = &guard {
+            builder = builder.no_proxy().dns_resolver(Arc::new(guard.clone()));
+        }
+        Ok(Self { client: builder.build().map_err(|e| e.to_string())?, guard })
     }
 
     /// Sends and gives the answer with its body unread.
     pub async fn open(&self, request: HttpRequest) -> Result<(reqwest::Response, String), HttpFault> {
         let host = host(&request.url);
-        let mut builder = self.0.request(request.method, &request.url).timeout(request.timeout).body(request.body);
+        if let Some(guard) = &self.guard {
+            guard.check(&request.url)?;
+        }
+        let mut builder = self.client.request(request.method, &request.url).timeout(request.timeout).body(request.body);
         for (name, value) in request.headers {
             builder = builder.header(name, value);
         }
@@ -40,6 +62,9 @@ impl Client {
 
 /// An error without its URL: that may hold a token.
 pub fn fault(host: String, error: &reqwest::Error, seconds: u64) -> HttpFault {
+    if let Some(reason) = guard::refused(error) {
+        return HttpFault::Forbidden { host, reason };
+    }
     if error.is_timeout() {
         return HttpFault::Timeout { host, seconds };
     }

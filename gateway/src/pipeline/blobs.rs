@@ -25,6 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A store that did not take something is not asked again for so long, so that not every input waits for it.
 const AWAY: Duration = Duration::from_secs(5);
 
+/// Where unfinished downloads lie.
+pub const INCOMING: &str = "incoming";
+/// An unfinished download that nobody wrote to for so long was left behind by a process that died.
+const INCOMING_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// The store does not take or give a blob now; the input is not safe.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("blob store: {0}")]
@@ -171,6 +176,18 @@ impl BlobStore {
         let path = BlobPath::from(reference.path.as_str());
         let found = self.store.get(&path).await.map_err(|error| BlobFault(error.to_string()))?;
         found.bytes().await.map_err(|error| BlobFault(error.to_string()))
+    }
+
+    /// Removes what processes that died left of their downloads, from a local store; buckets have rules for that
+    /// (unfinished multipart uploads). Returns how many.
+    pub fn sweep(&self) -> usize {
+        let Some(root) = &self.local else { return 0 };
+        let Ok(entries) = std::fs::read_dir(root.join(INCOMING)) else { return 0 };
+        let is_old = |entry: &std::fs::DirEntry| {
+            let written = entry.metadata().and_then(|meta| meta.modified()).ok();
+            written.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > INCOMING_LIFE)
+        };
+        entries.flatten().filter(is_old).filter(|entry| std::fs::remove_file(entry.path()).is_ok()).count()
     }
 
     /// The store itself, for streamed uploads.

@@ -46,8 +46,13 @@ pub struct Line {
 impl Line {
     /// parse → enrich → stamp → records. Fails only when the blob store does not take a blob now.
     pub async fn prepare(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
+        self.complete(instance, raw, parse(instance, raw)).await
+    }
+
+    /// What follows [`parse`].
+    pub async fn complete(&self, instance: &Instance, raw: &RawEvent, parsed: Parsed) -> Result<Prepared, BlobFault> {
         // Nothing on the line is meant to panic; what does all the same must cost one input, not its driver.
-        match AssertUnwindSafe(self.run(instance, raw)).catch_unwind().await {
+        match AssertUnwindSafe(self.run(instance, raw, parsed)).catch_unwind().await {
             Ok(done) => done,
             Err(_) => {
                 let rejected = Rejected::whole("line_panic", "the line panicked; this is a bug");
@@ -58,18 +63,22 @@ impl Line {
         }
     }
 
-    /// The same; where the blob store does not take a blob now it comes back with the records.
-    pub async fn prepare_keeping(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
+    /// [`complete`](Self::complete); where the blob store does not take a blob now it comes back with the records.
+    pub async fn complete_keeping(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        parsed: Parsed,
+    ) -> Result<Prepared, BlobFault> {
         let (blobs, kept) = self.enricher.blobs.keeping();
         let enricher = Enricher { blobs, detect_language: self.enricher.detect_language };
         let line = Self { enricher, inline_max_bytes: self.inline_max_bytes };
-        let mut prepared = line.prepare(instance, raw).await?;
+        let mut prepared = line.complete(instance, raw, parsed).await?;
         prepared.blobs = kept.take();
         Ok(prepared)
     }
 
-    async fn run(&self, instance: &Instance, raw: &RawEvent) -> Result<Prepared, BlobFault> {
-        let parsed = parse(instance, raw);
+    async fn run(&self, instance: &Instance, raw: &RawEvent, parsed: Parsed) -> Result<Prepared, BlobFault> {
         let raw_sha256 = sha256_hex(&raw.body);
         let mut out = Prepared::default();
         out.skipped.extend(parsed.skipped.into_iter().map(|skipped| skipped.item));
@@ -146,7 +155,8 @@ fn stamped(instance: &Instance, raw: &RawEvent, raw_sha256: &str, draft: Draft) 
     stamp(draft, &cx)
 }
 
-fn parse(instance: &Instance, raw: &RawEvent) -> Parsed {
+/// The first step alone, for drivers that look at what it gave before they go on.
+pub fn parse(instance: &Instance, raw: &RawEvent) -> Parsed {
     // `parse` is total by law and by test; if it panics or is silent all the same, the input still must not be lost.
     let guarded = AssertUnwindSafe(|| instance.parse.parse(raw));
     match std::panic::catch_unwind(guarded) {

@@ -67,6 +67,8 @@ pub struct Metrics {
     refused: ByDetail,
     returned: ByDetail,
     running: Family<InstanceLabels, Gauge>,
+    troubles: Family<InstanceLabels, Gauge>,
+    lag: Family<InstanceDetail, Gauge>,
     latency: Family<InstanceLabels, Histogram>,
     /// The seen index.
     pub seen: SeenMetrics,
@@ -78,6 +80,8 @@ pub struct Metrics {
     pub replay_shards: Gauge,
     /// Calls into the Kafka client that hung, since the start.
     pub replay_hung_calls: Gauge,
+    /// 1 while the last new configuration was refused.
+    pub reload_refused: Gauge,
     /// Requests for instances that are not there.
     pub unknown_instance: Counter,
     /// Requests turned away because too many were in flight.
@@ -95,12 +99,15 @@ impl Default for Metrics {
             refused: Family::default(),
             returned: Family::default(),
             running: Family::default(),
+            troubles: Family::default(),
+            lag: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             seen: SeenMetrics::new(),
             spool: SpoolCollector::default(),
             kafka_up: Gauge::default(),
             replay_shards: Gauge::default(),
             replay_hung_calls: Gauge::default(),
+            reload_refused: Gauge::default(),
             unknown_instance: Counter::default(),
             overload: Counter::default(),
         };
@@ -124,6 +131,9 @@ impl Metrics {
         registry.register("requests_refused", "Requests refused at admission, by reason", self.refused.clone());
         registry.register("inputs_returned", "Accepted inputs given back, by reason", self.returned.clone());
         registry.register("instance_running", "1 while the instance's intake runs here", self.running.clone());
+        let help = "Parts of the instance that are not well; /api/status says which and why";
+        registry.register("instance_troubles", help, self.troubles.clone());
+        registry.register("source_lag", "Items that wait at the source, by stream", self.lag.clone());
         registry.register("settle_seconds", "From receipt to settled", self.latency.clone());
         self.seen.register(registry);
         registry.register("kafka_up", "1 while Kafka confirms", self.kafka_up.clone());
@@ -133,6 +143,8 @@ impl Metrics {
             "Calls into the Kafka client that did not return, since the start; each cost its shard a new producer",
             self.replay_hung_calls.clone(),
         );
+        let help = "1 while the last new configuration was refused; /api/status says why";
+        registry.register("config_reload_refused", help, self.reload_refused.clone());
         registry.register("requests_unknown_instance", "Requests for unknown instances", self.unknown_instance.clone());
         registry.register("requests_overload", "Requests turned away under overload", self.overload.clone());
     }
@@ -156,6 +168,8 @@ impl Metrics {
         let series = Series {
             events: self.events.get_or_create(&labels).clone(),
             running: self.running.get_or_create(&labels).clone(),
+            troubles: self.troubles.get_or_create(&labels).clone(),
+            lag: self.lag.clone(),
             latency: self.latency.get_or_create(&labels).clone(),
             skipped: self.skipped.clone(),
             dead_letters: self.dead_letters.clone(),

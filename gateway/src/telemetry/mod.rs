@@ -3,6 +3,7 @@
 pub mod counters;
 pub mod logging;
 mod tally;
+mod thinned;
 
 /// W3C traceparent of the current span, where traces are on.
 pub fn traceparent() -> Option<String> {

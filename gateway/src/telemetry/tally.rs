@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::counters::{InstanceDetail, InstanceLabels};
+use super::thinned::Thinned;
 
 /// Names of types that one instance may put into metrics; what comes beyond is counted as [`OTHER_DETAIL`]. A provider
 /// names its types, so their number is not ours to trust.
@@ -45,6 +46,8 @@ pub enum Returned {
     Kafka,
     /// The blob store does not take its bytes.
     Blobs,
+    /// Its account has more on the way than its share.
+    Share,
     /// The replay lane's epoch ended first; the input is read again from the committed position.
     Epoch,
     /// Whoever waited for it went away: the caller hung up, or the driver was stopped.
@@ -57,6 +60,7 @@ impl Returned {
             Self::Deadline => "deadline",
             Self::Kafka => "kafka",
             Self::Blobs => "blobs",
+            Self::Share => "share",
             Self::Epoch => "epoch",
             Self::Abandoned => "abandoned",
         }
@@ -119,12 +123,15 @@ struct Shared {
     tally: Mutex<Tally>,
     details: Mutex<BTreeSet<String>>,
     series: Series,
+    given_back: Thinned,
 }
 
 /// What is counted beside the tally.
 pub(super) struct Series {
     pub events: Counter,
     pub running: Gauge,
+    pub troubles: Gauge,
+    pub lag: Family<InstanceDetail, Gauge>,
     pub latency: Histogram,
     pub skipped: Family<InstanceDetail, Counter>,
     pub dead_letters: Family<InstanceDetail, Counter>,
@@ -134,7 +141,13 @@ pub(super) struct Series {
 
 impl InstanceCounters {
     pub(super) fn new(labels: InstanceLabels, series: Series) -> Self {
-        Self(Arc::new(Shared { labels, tally: Mutex::default(), details: Mutex::default(), series }))
+        Self(Arc::new(Shared {
+            labels,
+            tally: Mutex::default(),
+            details: Mutex::default(),
+            series,
+            given_back: Thinned::default(),
+        }))
     }
 
     pub(super) fn labels(&self) -> &InstanceLabels {
@@ -188,6 +201,22 @@ impl InstanceCounters {
 
     pub fn refused(&self, reason: &'static str) {
         self.0.series.refused.get_or_create(&self.0.labels.detail(reason)).inc();
+    }
+
+    /// Parts of the instance that are not well.
+    pub fn troubles(&self, count: usize) {
+        self.0.series.troubles.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Items of a stream that wait at its source.
+    pub fn lag(&self, stream: &str, behind: u64) {
+        let behind = i64::try_from(behind).unwrap_or(i64::MAX);
+        self.0.series.lag.get_or_create(&self.bounded(stream)).set(behind);
+    }
+
+    /// When to write that inputs are given back.
+    pub fn given_back(&self) -> &Thinned {
+        &self.0.given_back
     }
 
     pub fn running(&self, running: bool) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use connector_sdk::schemas::FetchState;
 use connector_sdk::{
     Download, Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpFault, HttpRequest, IntakeError, RawEvent,
     SourceClass, Start, Timestamp, Wire, async_trait,
@@ -152,6 +153,38 @@ async fn an_order_that_is_given_up_says_so() {
     late.order.expires_at = Some(inlet::clock::now().plus(SECOND));
     workers(&world, &fetch).carry_out(late).await;
     judge(&[input(Verb::Bad, 1)], &world.publisher.records(), Repeats::Allowed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_large_is_said_to_be() {
+    let world = world(Script::always(Answer::Taken));
+    let error: fn() -> IntakeError = || IntakeError::TooLarge("answer of h is over 7 bytes".into());
+    let fetch = Arc::new(FakeFetch { failures: 1, error: Some(error), failed_panics: true, ..FakeFetch::default() });
+    workers(&world, &fetch).carry_out(record("i", 1)).await;
+    let records = world.publisher.records();
+    let [letter] = &records[..] else { panic!("{records:?}") };
+    // The fake parser knows no media; the letter holds what it was given.
+    let letter: DeadLetter = serde_json::from_slice(&letter.value).unwrap();
+    let media: FetchedMedia = serde_json::from_slice(&letter.raw.unwrap().body).unwrap();
+    assert_eq!((media.state(), media.order.id.as_str()), (FetchState::TooLarge, "m-1"));
+}
+
+/// D10: a token without the scope for files is told once, and is over with the first file that comes.
+#[tokio::test(start_paused = true)]
+async fn d10_refused_credentials_are_told_until_a_file_comes() {
+    let world = world(Script::always(Answer::Taken));
+    let error: fn() -> IntakeError = || IntakeError::Unauthorised("files:read is missing".into());
+    let fetch = Arc::new(FakeFetch { failures: 3, error: Some(error), ..FakeFetch::default() });
+    let fetchers = [("i".to_owned(), fetcher(&world, &fetch))].into();
+    let workers = Workers::reporting(fetchers, world.push.clone(), Some(world.health.clone()));
+    for number in 0..3 {
+        workers.carry_out(record("i", number)).await;
+        let status = world.health.all()["i"].clone();
+        assert_eq!(status.troubles.len(), 1, "{status:?}");
+        assert!(status.reason.contains("files:read is missing") && !status.action.is_empty(), "{status:?}");
+    }
+    workers.carry_out(record("i", 3)).await;
+    assert!(world.health.all()["i"].troubles.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,11 @@ fn told(notices: &MemoryPublisher) -> Vec<String> {
     notices.records().iter().map(|record| notice(&record.value)).collect()
 }
 
+fn parts(notices: &MemoryPublisher) -> Vec<Option<String>> {
+    let part = |value: &[u8]| serde_json::from_slice::<Event>(value).unwrap().notice.expect("a notice").part;
+    notices.records().iter().map(|record| part(&record.value)).collect()
+}
+
 fn state(world: &World) -> State {
     world.health.all()["i"].state
 }
@@ -52,9 +57,75 @@ async fn an_instance_is_as_well_as_its_worst_part() {
     assert_eq!((state(&world), world.health.all()["i"].reason.as_str()), (State::Degraded, "a: is missing"));
     of(Shape::Session).stream(&a, "", "");
     assert_eq!(state(&world), State::Running);
+    until("told", || notices.records().len() >= 6).await;
+    assert_eq!(told(&notices), ["stopped", "running", "degraded", "degraded", "running", "running"]);
+    assert_eq!(parts(&notices), [None, None, Some("a"), Some("b"), Some("b"), Some("a")].map(|p| p.map(str::to_owned)));
+}
+
+/// D10: a trouble that a reconnect finds again is no news; one that it does not find is over after a while.
+#[tokio::test(start_paused = true)]
+async fn d10_a_reconnect_is_no_news() {
+    let (world, notices) = world(Script::always(Answer::Taken));
+    let reporter = world.health.of(&world.instance, Shape::Session);
+    let folder = StreamId::new("Archive");
+    for _ in 0..5 {
+        reporter.set(State::Running, "", "");
+        reporter.stream(&folder, "does not exist", "create it");
+        tokio::time::sleep(30 * SECOND).await;
+        reporter.forget_streams();
+        reporter.set(State::Degraded, "connection lost", "");
+        tokio::time::sleep(SECOND).await;
+    }
+    assert_eq!(told(&notices), ["degraded"]);
+    reporter.set(State::Running, "", "");
+    until("it is over", || notices.records().len() >= 2).await;
+    assert_eq!(told(&notices), ["degraded", "running"]);
+    assert_eq!(parts(&notices), [Some("Archive".to_owned()), Some("Archive".to_owned())]);
+    assert!(world.health.all()["i"].troubles.is_empty());
+}
+
+/// D10: what passes by itself is told when it does not pass.
+#[tokio::test(start_paused = true)]
+async fn d10_a_fault_that_lasts_is_told_once() {
+    let (world, notices) = world(Script::always(Answer::Taken));
+    let reporter = world.health.of(&world.instance, Shape::Poll);
+    for _ in 0..60 {
+        reporter.set(State::Degraded, "connection refused", "tried again by itself");
+        tokio::time::sleep(60 * SECOND).await;
+    }
+    assert_eq!(told(&notices), ["degraded"]);
+    assert_eq!(world.health.all()["i"].troubles.len(), 1);
+    reporter.set(State::Running, "", "");
     until("told", || notices.records().len() >= 2).await;
-    // Degraded comes between and is no event.
-    assert_eq!(told(&notices), ["stopped", "running"]);
+    assert_eq!(told(&notices), ["degraded", "running"]);
+}
+
+/// D10: the head of the mailbox against the cursor.
+#[tokio::test(start_paused = true)]
+async fn d10_a_stream_that_stays_behind_raises_an_event_and_a_metric() {
+    let (world, notices) = world(Script::always(Answer::Taken));
+    let reporter = world.health.of(&world.instance, Shape::Session);
+    reporter.set(State::Running, "", "");
+    let inbox = StreamId::new("INBOX");
+    let says = async |behind: u64, times: usize| {
+        for _ in 0..times {
+            reporter.lag(&inbox, behind);
+            tokio::time::sleep(60 * SECOND).await;
+        }
+    };
+    says(5000, 3).await;
+    says(10, 1).await;
+    says(5000, 4).await;
+    assert!(told(&notices).is_empty(), "a burst that is read away is no alarm");
+    says(5001, 4).await;
+    assert_eq!((told(&notices), parts(&notices)), (vec!["degraded".to_owned()], vec![Some("INBOX".to_owned())]));
+    assert!(world.health.all()["i"].reason.contains("5001 items behind"), "{:?}", world.health.all());
+    let metrics = world.metrics.render();
+    assert!(metrics.contains("inlet_source_lag{instance=\"i\",connector=\"fake\",detail=\"INBOX\"} 5001"), "{metrics}");
+    assert!(metrics.contains("inlet_instance_troubles{instance=\"i\",connector=\"fake\"} 1"), "{metrics}");
+    says(0, 1).await;
+    until("told", || notices.records().len() >= 2).await;
+    assert_eq!(told(&notices), ["degraded", "running"]);
 }
 
 /// Tried again every minute, told once.

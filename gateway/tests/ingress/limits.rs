@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::server::{BODY_MAX, READ_TIMEOUT, SOON, Server};
+use crate::server::{BODY_MAX, IDLE_TIMEOUT, READ_TIMEOUT, SOON, Server};
 use crate::wire::{Wire, post};
 
 #[tokio::test]
@@ -148,6 +148,30 @@ async fn silence_has_a_limit() {
         assert!(wire.is_closed().await, "'{beginning}' holds a place for ever");
         assert!(begun.elapsed() < READ_TIMEOUT * 5, "'{beginning}' took {:?}", begun.elapsed());
     }
+}
+
+/// Between two requests a connection may rest for longer than a head may take, and a head that began in it may not.
+#[tokio::test]
+async fn rest_between_requests_has_a_limit_of_its_own() {
+    let server = Server::start().await;
+    let mut wire = Wire::to(server.address).await;
+    for _ in 0..2 {
+        wire.head("GET /in/door", &[]).await;
+        assert_eq!(wire.answer().await.status, 200);
+        assert!(wire.is_silent(READ_TIMEOUT * 2).await, "it was hung up on");
+    }
+    let begun = Instant::now();
+    wire.head("GET /in/door", &[]).await;
+    assert_eq!(wire.answer().await.status, 200);
+    assert!(wire.is_closed().await);
+    assert!(begun.elapsed() >= IDLE_TIMEOUT && begun.elapsed() < IDLE_TIMEOUT * 3, "{:?}", begun.elapsed());
+    let mut wire = Wire::to(server.address).await;
+    wire.head("GET /in/door", &[]).await;
+    assert_eq!(wire.answer().await.status, 200);
+    let begun = Instant::now();
+    wire.say("POST /in/door HT").await;
+    assert!(wire.is_closed().await);
+    assert!(begun.elapsed() < READ_TIMEOUT * 5, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

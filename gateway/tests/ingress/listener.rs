@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::server::{BODY_MAX, SECRET, SOON, Server};
+use inlet::config::model::Span;
+
+use crate::server::{BODY_MAX, DRAIN_LIMIT, SECRET, SOON, Server};
 use crate::wire::{Wire, post};
 
 #[tokio::test]
@@ -127,4 +129,23 @@ async fn ends_in_good_order() {
     assert_eq!(held_h2.await.expect("no panic").expect("answers").status().as_u16(), 200);
     tokio::time::timeout(SOON, server.ended).await.expect("ends").expect("no panic");
     assert_eq!(server.publisher.events().len(), 2);
+}
+
+/// D11: half a body, half a head and an idle h2 connection do not hold up the end beyond its limit.
+#[tokio::test]
+async fn d11_the_slow_are_cut_off_at_the_end() {
+    let server = Server::with(|limits| limits.read_timeout = Span(SOON * 10)).await;
+    let mut head = Wire::to(server.address).await;
+    head.say("POST /in/door HT").await;
+    let idle_h2 = h2();
+    let url = format!("http://{}/in/door", server.address);
+    assert_eq!(idle_h2.get(&url).send().await.expect("answers").status().as_u16(), 200);
+    let mut body = Wire::to(server.address).await;
+    body.head("POST /in/door", &["content-length: 10"]).await;
+    body.say("half").await;
+    server.stop.cancel();
+    assert!(head.is_closed().await);
+    tokio::time::timeout(DRAIN_LIMIT * 2, server.ended).await.expect("ends").expect("no panic");
+    assert!(body.is_closed().await);
+    assert!(server.publisher.events().is_empty());
 }

@@ -10,7 +10,7 @@ use connector_sdk::{
     Admission, Draft, EventKey, Http, HttpFault, HttpRequest, HttpResponse, Keys, Parse, Parsed, RawEvent, Refusal,
     Reply, SourceClass, Webhook, async_trait,
 };
-use inlet::config::model::{Blobs, Ingress as IngressConfig, Instance as InstanceConfig, Limits, Size, Span};
+use inlet::config::model::{Blobs, Ingress as IngressConfig, Instance as InstanceConfig, Limits, Rate, Size, Span};
 use inlet::delivery::memory::MemoryPublisher;
 use inlet::delivery::{PublishError, Publisher};
 use inlet::ingress::routes::Ingress;
@@ -32,6 +32,11 @@ pub const SECRET: &str = "s3cret-of-the-provider";
 pub const SOON: Duration = Duration::from_secs(10);
 /// For the head and the body of a request.
 pub const READ_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// For requests under way at the end.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+/// Between two requests of a connection.
+pub const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub struct Server {
     pub address: SocketAddr,
@@ -78,7 +83,8 @@ impl Parse for Echo {
         if raw.body.starts_with(b"bad") {
             return Parsed::reject("bad", "by the test");
         }
-        let mut event = Event::new(Kind::MessageCreated, Channel::Chat, "echo", "account", Timestamp::UNIX_EPOCH);
+        let account = raw.headers.get("x-account").unwrap_or("account");
+        let mut event = Event::new(Kind::MessageCreated, Channel::Chat, "echo", account, Timestamp::UNIX_EPOCH);
         let forged = raw.headers.get("inlet-resync").unwrap_or("none");
         let peer = raw.peer.map(|peer| peer.to_string()).unwrap_or_default();
         let body = String::from_utf8_lossy(&raw.body);
@@ -122,6 +128,7 @@ fn config() -> IngressConfig {
             body_decompressed: Size(2 * BODY_MAX),
             headers: Size(16 << 10),
             read_timeout: Span(READ_TIMEOUT),
+            idle_timeout: Span(IDLE_TIMEOUT),
             deadline: Span(Duration::from_secs(5)),
             connections: 100,
             in_flight: 100,
@@ -148,8 +155,12 @@ impl Server {
             waiting: AtomicU64::new(0),
         });
         let push = PushLine { line: Arc::new(line), publisher: publisher.clone(), seen: Arc::default() };
-        let hook = Hook::new(Arc::new(instance(&metrics)), Arc::new(Door), Arc::new(NoHttp));
-        let hooks = [("door".to_owned(), Arc::new(hook))].into();
+        let hook = |name: &str, rate| {
+            let instance = Arc::new(instance(name, rate, &metrics));
+            (name.to_owned(), Arc::new(Hook::new(instance, Arc::new(Door), Arc::new(NoHttp))))
+        };
+        let slow = serde_json::from_str("\"2/min\"").expect("a rate");
+        let hooks = [hook("door", None), hook("other", None), hook("slow", Some(slow))].into();
         let ingress = Arc::new(Ingress::new(&config, hooks, push, metrics.clone()).expect("valid"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("has one");
@@ -157,6 +168,7 @@ impl Server {
             connections: config.limits.connections,
             head_bytes: config.limits.headers.0,
             head_time: config.limits.read_timeout.0,
+            idle_time: config.limits.idle_timeout.0,
         };
         let stop = CancellationToken::new();
         let routes = ingress.clone();
@@ -164,14 +176,14 @@ impl Server {
             let routes = routes.clone();
             async move { routes.answer(request, peer.ip()).await }
         };
-        let ended = tokio::spawn(serve(listener, limits, stop.clone(), SOON, handler));
+        let ended = tokio::spawn(serve(listener, limits, stop.clone(), DRAIN_LIMIT, handler));
         Self { address, ingress, publisher, metrics, stop, ended, _dir: dir }
     }
 }
 
-fn instance(metrics: &Metrics) -> Instance {
+fn instance(name: &str, rate: Option<Rate>, metrics: &Metrics) -> Instance {
     Instance {
-        name: "door".to_owned(),
+        name: name.to_owned(),
         connector: "fake",
         parse: Arc::new(Echo),
         source: SourceClass::Redeliver { horizon: SOON },
@@ -181,8 +193,11 @@ fn instance(metrics: &Metrics) -> Instance {
             accounts: None,
             start: Default::default(),
             routing: Default::default(),
+            rate,
+            fetch: Default::default(),
+            lag: Default::default(),
             options: serde_json::Map::new(),
         },
-        counters: metrics.instance("door", "fake").into(),
+        counters: metrics.instance(name, "fake").into(),
     }
 }

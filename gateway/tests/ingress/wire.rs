@@ -85,10 +85,15 @@ impl Wire {
 
 /// One POST over a connection of its own.
 pub async fn post(address: SocketAddr, body: &str, lines: &[&str]) -> Answer {
+    post_to(address, "door", body, lines).await
+}
+
+/// The same to one of the instances.
+pub async fn post_to(address: SocketAddr, instance: &str, body: &str, lines: &[&str]) -> Answer {
     let mut wire = Wire::to(address).await;
     let length = format!("content-length: {}", body.len());
     let lines: Vec<&str> = lines.iter().copied().chain([length.as_str()]).collect();
-    wire.head("POST /in/door", &lines).await;
+    wire.head(&format!("POST /in/{instance}"), &lines).await;
     wire.say(body).await;
     wire.answer().await
 }

@@ -1,18 +1,24 @@
 //! An HTTP server whose answers the test writes, and which remembers what it was asked.
 
 use crate::runtime::{block_on, spawn};
+use crate::tls::Certificates;
 use crate::wait;
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use http_body::Frame;
 use serde_json::Value;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 const MAX_BODY_BYTES: usize = 64 << 20;
 
@@ -50,11 +56,19 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// The body's end does not come.
+    pub stalls: bool,
 }
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new() }
+        Self { status, headers: Vec::new(), body: Vec::new(), stalls: false }
+    }
+
+    /// Sends the body that it has and keeps the connection open.
+    pub fn stalling(mut self) -> Self {
+        self.stalls = true;
+        self
     }
 
     pub fn json(value: &Value) -> Self {
@@ -85,6 +99,8 @@ struct Shared {
 
 /// Listens until it is dropped.
 pub struct ScriptedHttp {
+    scheme: &'static str,
+    host: &'static str,
     port: u16,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
@@ -106,16 +122,32 @@ impl ScriptedHttp {
             // It only ends when its task is aborted.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { port, shared, task })
+        Ok(Self { scheme: "http", host: "127.0.0.1", port, shared, task })
+    }
+
+    /// The same by https, as `localhost`.
+    pub fn start_tls(
+        certificates: &Certificates,
+        script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let shared = Arc::new(Shared { script: Mutex::new(Box::new(script)), requests: Mutex::default() });
+        let listener = block_on(TcpListener::bind("127.0.0.1:0")).context("listen")?;
+        let port = listener.local_addr()?.port();
+        let acceptor = certificates.acceptor()?;
+        let app = Router::new().fallback(serve).with_state(shared.clone());
+        let task = spawn(async move {
+            let _ = axum::serve(TlsListener { listener, acceptor }, app).await;
+        });
+        Ok(Self { scheme: "https", host: "localhost", port, shared, task })
     }
 
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// `http://127.0.0.1:PORT` and the path.
+    /// `http://127.0.0.1:PORT` (or `https://localhost:PORT`) and the path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        format!("{}://{}:{}{path}", self.scheme, self.host, self.port)
     }
 
     /// Other answers from now on.
@@ -156,5 +188,47 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
     for (name, value) in reply.headers {
         response = response.header(name, value);
     }
-    response.body(Body::from(reply.body)).expect("a script writes valid headers")
+    let body = if reply.stalls { Body::new(Stalling(Some(reply.body.into()))) } else { Body::from(reply.body) };
+    response.body(body).expect("a script writes valid headers")
+}
+
+/// A body that has no end.
+struct Stalling(Option<Bytes>);
+
+impl HttpBody for Stalling {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+struct TlsListener {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((stream, address)) = self.listener.accept().await else { continue };
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use connector_sdk::schemas::{
-    Attachment, Channel, Conversation, ConversationType, Event, FetchState, KeyBasis, Kind, Target,
-};
+use connector_sdk::schemas::{Attachment, Channel, Conversation, ConversationType, Event, KeyBasis, Kind, Target};
 use connector_sdk::{Draft, FetchOrder, FetchedMedia, Parsed, RawEvent};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +52,8 @@ pub fn order(event: &Event, attachment: &Attachment, url: &str, raw: &RawEvent) 
 
 /// `attachment.stored` or `attachment.failed` for what a fetch brought.
 pub fn fetched(fetched: FetchedMedia, raw: &RawEvent) -> Parsed {
-    let FetchedMedia { order, blob, media_type, sniffed, failure } = fetched;
+    let state = fetched.state();
+    let FetchedMedia { order, blob, media_type, sniffed, failure, .. } = fetched;
     let params = match MediaParams::deserialize(&order.params) {
         Ok(params) => params,
         Err(error) => return Parsed::reject("malformed_fetch_result", error.to_string()),
@@ -75,7 +74,6 @@ pub fn fetched(fetched: FetchedMedia, raw: &RawEvent) -> Parsed {
         call_id: params.call_id,
         attachment_id: Some(params.attachment_id.clone()),
     });
-    let state = if blob.is_some() { FetchState::Stored } else { FetchState::Failed };
     let mut attachment = Attachment::new(params.attachment_id, state);
     attachment.reason = match (&blob, failure) {
         (Some(_), _) => None,

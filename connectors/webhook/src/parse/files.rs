@@ -80,15 +80,13 @@ fn order(draft: &Draft, attachment: &Attachment, url: String, raw: &RawEvent) ->
 
 /// `attachment.stored` or `attachment.failed` for what a fetch brought.
 pub fn fetched(fetched: FetchedMedia, raw: &RawEvent, source: &Source) -> Parsed {
-    let FetchedMedia { order, blob, media_type, sniffed, failure } = fetched;
+    let state = fetched.state();
+    let FetchedMedia { order, blob, media_type, sniffed, failure, .. } = fetched;
     let params = match FileParams::deserialize(&order.params) {
         Ok(params) => params,
         Err(error) => return Parsed::reject("malformed_fetch_result", error.to_string()),
     };
-    let (kind, state) = match &blob {
-        Some(_) => (Kind::AttachmentStored, FetchState::Stored),
-        None => (Kind::AttachmentFailed, FetchState::Failed),
-    };
+    let kind = if blob.is_some() { Kind::AttachmentStored } else { Kind::AttachmentFailed };
     let channel = Channel::from(params.channel.as_str());
     let mut event = Event::new(kind, channel, &params.provider, &params.account, raw.received_at);
     event.provenance.parser_version = Some(source.parser_version.clone());

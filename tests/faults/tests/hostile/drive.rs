@@ -212,6 +212,9 @@ fn config(connector: &str) -> InstanceConfig {
         accounts: None,
         start: StartOption(Start::Beginning),
         routing: RoutingOption::default(),
+        rate: None,
+        lag: Default::default(),
+        fetch: Default::default(),
         options: serde_json::Map::new(),
     }
 }

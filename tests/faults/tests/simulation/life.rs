@@ -153,7 +153,8 @@ impl Process {
         let (owned, announced) = mpsc::channel(CHANGES_MAX);
         let stop = CancellationToken::new();
         let sources = sources(&here, &metrics);
-        let supervisor = tokio::spawn(supervise(sources, SHARDS, push.clone(), health, announced, stop.clone()));
+        let (_, list) = tokio::sync::watch::channel(Arc::new(sources));
+        let supervisor = tokio::spawn(supervise(list, SHARDS, push.clone(), health, announced, stop.clone()));
         let hook = Arc::new(Hook::new(instance(HOOK, &metrics), Arc::new(Open), Arc::new(NoHttp)));
         for number in 0..here.outside.conversations.len() {
             tokio::spawn(talk(here.clone(), number, hook.clone(), push.clone(), Dice::new(dice.number())));
@@ -237,6 +238,9 @@ fn instance(name: &str, metrics: &Metrics) -> Arc<Instance> {
             accounts: None,
             start: StartOption(Start::Beginning),
             routing: RoutingOption::default(),
+            rate: None,
+            lag: Default::default(),
+            fetch: Default::default(),
             options: serde_json::Map::new(),
         },
         counters: metrics.instance(name, "simulated").into(),
