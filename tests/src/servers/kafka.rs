@@ -20,6 +20,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// An orderly stop moves leaders and closes logs.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// Environment variable that lets brokers compile fully.
 pub const FULL_SPEED: &str = "INLET_KAFKA_FULL_SPEED";
 
@@ -149,6 +150,12 @@ impl Kafka {
     /// Waits until a broker that was launched answers.
     pub fn await_broker(&mut self, index: usize) -> Result<()> {
         self.await_brokers(index, 1)
+    }
+
+    /// Whether a broker answers now.
+    pub fn answers(&self, index: usize) -> bool {
+        let Ok(client) = client(&format!("127.0.0.1:{}", self.brokers[index].port)) else { return false };
+        client.fetch_metadata(None, PROBE_LIMIT).is_ok()
     }
 
     /// SIGSTOP: its sockets stay open, nothing answers.

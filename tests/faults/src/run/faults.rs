@@ -22,6 +22,7 @@ const GATEWAY_DOWN_MS: (u64, u64) = (0, 2_500);
 const BROKER_DOWN_MS: (u64, u64) = (500, 6_000);
 /// Until others lead what a killed broker led: its session, and an election.
 const LEADERS_MOVE_MS: i64 = 8_000;
+const PROBE_EVERY: Duration = Duration::from_millis(700);
 /// How long a link is cut, stalled or slow.
 const WEATHER_MS: (u64, u64) = (300, 7_000);
 const DELAY_MS: (u64, u64) = (20, 300);
@@ -71,6 +72,8 @@ enum End {
     StartGateway(usize),
     Thaw(usize, usize, usize),
     StartBroker(usize, usize),
+    /// Of the time in which a broker that was started did not answer yet: looked for again until it does.
+    BrokerAnswers(usize, usize),
     /// Of a gateway's link to a broker, unless another weather has come since.
     Fair(usize, usize, u64, usize),
 }
@@ -157,6 +160,10 @@ impl Faults {
         for broker in 0..BROKERS {
             world.kafka.await_broker(broker)?;
         }
+        // Those that have just been started answer now.
+        for (_, end) in std::mem::take(&mut self.ends) {
+            self.end(world, book, end)?;
+        }
         for gateway in 0..GATEWAYS {
             world.await_ready(gateway)?;
             self.gateways[gateway] = Is::Up;
@@ -167,7 +174,9 @@ impl Faults {
     }
 
     fn end(&mut self, world: &mut World, book: &Book, end: End) -> Result<()> {
-        self.note(&format!("{end:?}"));
+        if !matches!(end, End::BrokerAnswers(..)) {
+            self.note(&format!("{end:?}"));
+        }
         match end {
             End::StartGateway(gateway) => {
                 world.gateways[gateway].launch()?;
@@ -183,8 +192,16 @@ impl Faults {
             }
             End::StartBroker(broker, disturbed) => {
                 world.kafka.launch(broker)?;
-                book.calm(disturbed, LEADERS_MOVE_MS);
+                self.ends.push((Instant::now() + PROBE_EVERY, End::BrokerAnswers(broker, disturbed)));
                 self.brokers_down[broker] = false;
+            }
+            End::BrokerAnswers(broker, disturbed) => {
+                if self.brokers_down[broker] || world.kafka.answers(broker) {
+                    // Where it was killed again, that is a disturbance of its own.
+                    book.calm(disturbed, LEADERS_MOVE_MS);
+                } else {
+                    self.ends.push((Instant::now() + PROBE_EVERY, End::BrokerAnswers(broker, disturbed)));
+                }
             }
             End::Fair(gateway, broker, number, disturbed) => {
                 book.calm(disturbed, 0);
