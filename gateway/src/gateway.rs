@@ -48,7 +48,7 @@ const ADMIN_LIMITS: ServerLimits = ServerLimits {
 };
 
 /// The part of the grace period behind `propagation` that requests under way may take.
-const DRAIN_SHARE: f64 = 0.7;
+const DRAIN_SHARE: f64 = 0.5;
 
 /// For telling the other replicas the last ids at the end.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
