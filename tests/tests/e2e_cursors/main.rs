@@ -1,7 +1,6 @@
-//! Positions as operators see and change them (`inlet cursors`), and owners that stand still: a real Dovecot, a real Kafka.
+//! Positions as operators see and change them (`inlet cursors`): a real Dovecot, a real Kafka.
 
 mod commands;
-mod frozen;
 
 use anyhow::{Context, Result};
 use inlet_tests::config::Config;
