@@ -112,7 +112,8 @@ fn d11_slow_and_idle_connections_do_not_hold_it_up() -> Result<()> {
     let _half_body = say("POST /in/shop HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nhalf")?;
     let _half_head = say("POST /in/shop HTTP/1.1\r\nho")?;
     let client = reqwest::Client::builder().http2_prior_knowledge().no_proxy().timeout(LIMIT).build()?;
-    let h2 = block_on(client.get(format!("{}/nothing", gateway.ingress)).send())?;
+    let url = format!("{}/nothing", gateway.ingress);
+    let h2 = block_on(async { client.get(url).send().await })?;
     assert_eq!((h2.version(), h2.status().as_u16()), (http::Version::HTTP_2, 404));
     let began = Instant::now();
     let status = gateway.stop()?;
