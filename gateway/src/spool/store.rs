@@ -242,6 +242,8 @@ fn open_checked(path: &Path) -> Result<Connection, SpoolError> {
 
 fn settle_in(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     if is_new {
+        // The journal of these first writes must not come back after a power cut.
+        connection.pragma_update(None, "synchronous", "EXTRA")?;
         // Before the first write; and the name before the tables, so that a crash in between leaves nothing unknown.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -193,6 +193,7 @@ impl Spool {
 
     fn report(&self, report: &Report) {
         self.0.figures.quarantined.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.0.figures.reason) = Some(format!("{}; kept in {}", report.reason, report.kept.display()));
         tracing::error!(
             reason = %report.reason,
             kept = %report.kept.display(),

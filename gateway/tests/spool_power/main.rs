@@ -140,7 +140,8 @@ async fn live_through(dir: &Path, blobs: &Path) {
 async fn recovered(dir: &Path) -> BTreeSet<usize> {
     let spool = Spool::open(settings(dir)).expect("opens");
     let figures = spool.figures();
-    assert_eq!(figures.quarantined.load(Ordering::Relaxed), 0, "a power cut is no damage");
+    let state = figures.state(inlet::clock::now());
+    assert_eq!(state.quarantined, 0, "a power cut is no damage: {:?}", state.reason);
     let reader = Reader::open(dir).expect("reads");
     let entries = reader.read((0, i64::MAX), usize::MAX, usize::MAX).expect("reads");
     let mut found = BTreeSet::new();
