@@ -369,7 +369,7 @@ fn drain_time(shutdown: &Shutdown) -> Duration {
 }
 
 /// Creates or checks the topics as soon as Kafka is there.
-fn topics_beside(settings: KafkaSettings) {
+pub(crate) fn topics_beside(settings: KafkaSettings) {
     tokio::spawn(async move {
         let mut told = false;
         let waiting = |error: &topics::TopicsError| {

@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Failure, block_on, output, stop_signal};
 use crate::config;
 use crate::delivery::push::KafkaPublisher;
+use crate::gateway::topics_beside;
 use crate::pipeline::blobs::BlobStore;
 use crate::spool::service::SpoolService;
 use crate::spool::{DATABASE, DIRECTORY, SpoolError, SpoolSettings, Summary, exists, summary};
@@ -129,6 +130,8 @@ fn drain(options: &Drain, entries: &'static [Entry]) -> Result<(), Failure> {
         let deadline = config.ingress.limits.deadline.0;
         let mut service = SpoolService::open(limits, Arc::new(kafka), deadline).map_err(failure)?;
         let total = service.spool.found().entries;
+        // Kafka may never have been there while the gateway ran: then neither were the topics.
+        topics_beside(settings.clone());
         service.drain(blobs, Arc::new(Metrics::default()));
         let emptied = follow(&service, total, options.timeout.map(Duration::from_secs)).await;
         let figures = service.spool.clone();

@@ -223,7 +223,9 @@ fn open_checked(path: &Path) -> Result<Connection, SpoolError> {
     connection.busy_timeout(BUSY_LIMIT).map_err(failed)?;
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let (application, format) = (number("application_id").map_err(failed)?, number("user_version").map_err(failed)?);
-    let is_new = application == 0 && number("page_count").map_err(failed)? == 0;
+    // A power cut may have come before the name was written; then there are no tables yet.
+    let tables = || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    let is_new = application == 0 && tables().map_err(failed)? == 0;
     if !is_new && application != APPLICATION_ID {
         return Err(SpoolError::Corrupt { path: path.to_owned(), reason: "it is no spool of Inlet's".to_owned() });
     }

@@ -24,7 +24,7 @@ use inlet::telemetry::counters::{Fate, Metrics};
 
 use crate::disk::{Chance, Step, note, power_loss, steps};
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 120;
 /// Large enough that the log is emptied into the database a few times.
 const INPUT_BYTES: usize = 12_000;
 const INPUTS: usize = 600;
