@@ -55,6 +55,10 @@ impl SpoolPublisher {
 
     /// Whether an input may go to Kafka now. Waits where that is about to become true.
     async fn may_pass(&self, until: Instant) -> bool {
+        // Nearly always: no waiting, and no lock for being woken.
+        if self.spool.gate().before() == Before::Nothing && self.lane.is_usable() && !self.closing.is_cancelled() {
+            return true;
+        }
         loop {
             let changed = self.spool.gate().changed.notified();
             let mut changed = std::pin::pin!(changed);
