@@ -56,6 +56,9 @@ fn assert_arrived(kafka: &Kafka, config: &Config, channels: &[(&str, usize)]) ->
         channels.iter().flat_map(|(channel, count)| (0..*count).map(|number| text(channel, number))).collect();
     let mut committed = Committed::open(&kafka.bootstrap(), &config.events(), LIMIT)?;
     let records = committed.read_until(LIMIT, "every message", |records| {
+        if records.len() < wanted.len() {
+            return false;
+        }
         let seen: BTreeSet<_> = records.iter().filter_map(|record| record.text("/text")).collect();
         wanted.is_subset(&seen)
     })?;
