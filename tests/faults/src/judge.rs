@@ -244,9 +244,12 @@ fn history(entry: &Entry, arrived: &[&Copy]) -> String {
     format!("from {begun}: deliveries [{}], copies [{}]", attempts.join("; "), copies.join("; "))
 }
 
+/// An input's id, what the ledger says of it, and its first copy.
+type Told<'a> = (&'a str, &'a Entry, &'a Copy);
+
 /// D5.
 fn order(ledger: &Ledger, by_input: &BTreeMap<&str, Vec<&Copy>>, verdict: &mut Verdict) {
-    let mut conversations: BTreeMap<(&str, Option<usize>), Vec<(&str, &Entry, &Copy)>> = BTreeMap::new();
+    let mut conversations: BTreeMap<(&str, Option<usize>), Vec<Told<'_>>> = BTreeMap::new();
     for (id, entry) in ledger.entries() {
         let Some(arrived) = by_input.get(id.as_str()) else { continue };
         // Dead letters stand on a topic of their own.

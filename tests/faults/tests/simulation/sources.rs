@@ -56,7 +56,7 @@ impl Poll for Mailbox {
         for (number, item) in items.iter().enumerate().skip(from).take(PAGE) {
             let raw = parse::raw(&item.body, self.0.clock.now());
             // Some pages have a position behind each item, some only at their end.
-            let cursor_after = (from % 2 == 0).then(|| Cursor((number + 1).into()));
+            let cursor_after = (from.is_multiple_of(2)).then(|| Cursor((number + 1).into()));
             page.items.push(PageItem { raw, cursor_after });
         }
         page.cursor = Some(Cursor((from + PAGE).min(items.len()).into()));

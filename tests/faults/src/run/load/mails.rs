@@ -14,7 +14,7 @@ const PAUSE_MS: (u64, u64) = (20, 250);
 const BURST_MAX: u64 = 6;
 
 pub fn send(desk: &Desk, mut dice: Dice) -> Result<()> {
-    let mut places = vec![[0; THREADS as usize]; MAILBOXES];
+    let mut places = [[0; THREADS as usize]; MAILBOXES];
     while desk.phase.is(ON) {
         let mailbox = dice.roll(MAILBOXES as u64) as usize;
         let burst = if dice.one_in(8) { dice.between(2, BURST_MAX) } else { 1 };
