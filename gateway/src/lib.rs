@@ -10,6 +10,7 @@
 //! ```
 
 pub mod admin;
+pub mod archive;
 pub mod clock;
 pub mod commands;
 pub mod config;

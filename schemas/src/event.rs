@@ -39,6 +39,17 @@ pub struct Notice {
     pub to: Option<Timestamp>,
 }
 
+/// What is to be erased. Inlet has erased its own copies, except the events on this topic, which go with its retention.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Erasure {
+    /// Events of this conversation; empty where none is known any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_ids: Vec<String>,
+    /// Whose content is to be erased, as written in the events' identities: also what is older than these events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+}
+
 /// A provider's event that this version does not model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnsupportedPart {
@@ -107,6 +118,8 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<Notice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsupported: Option<UnsupportedPart>,
     #[serde(default, skip_serializing_if = "Routing::is_empty")]
     pub routing: Routing,
@@ -157,6 +170,7 @@ impl Event {
             call: None,
             delivery: Vec::new(),
             notice: None,
+            erasure: None,
             unsupported: None,
             routing: Routing::default(),
             provenance: Provenance::default(),

@@ -39,6 +39,8 @@ open_enum! {
         ConnectorHealth = "connector.health",
         /// A source that cannot be replayed was not watched from `from` to `to`.
         ConnectorGap = "connector.gap",
+        /// Somebody's content is to be erased, wherever consumers keep it: `erasure` names it.
+        ErasureRequested = "erasure.requested",
         /// The provider's type is not known or not modelled; `unsupported` names it and carries its raw part.
         Unsupported = "unsupported",
     }

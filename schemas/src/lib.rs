@@ -23,7 +23,7 @@ pub use attachment::{Attachment, BlobRef, Disposition, FetchState};
 pub use call::{Call, CallDirection, CallOutcome, CallState, Party};
 pub use content::{ContactCard, FormField, Location, OrderItem, Part, Product, TextFormat};
 pub use conversation::{Conversation, ConversationType, KeyBasis, Quoted, Referral, Target};
-pub use event::{Event, Notice, SCHEMA_VERSION, UnsupportedPart};
+pub use event::{Erasure, Event, Notice, SCHEMA_VERSION, UnsupportedPart};
 pub use identity::{Actor, Identity, Recipient, Role, scheme};
 pub use json::Json;
 pub use kind::{Channel, Direction, Kind};

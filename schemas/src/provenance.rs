@@ -114,7 +114,7 @@ pub struct Provenance {
     /// SHA-256 of the raw input, lower-case hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_sha256: Option<String>,
-    /// Where the redacted raw input is kept: `<topic>/<partition>/<offset>` or a path in the blob store.
+    /// Key of the redacted raw input on the raw topic, where raw inputs are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_ref: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

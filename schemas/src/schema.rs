@@ -24,6 +24,7 @@ const REQUIRED_BY_KIND: &[(&[&str], &[&str])] = &[
     (&["form.submitted"], &["content"]),
     (&["referral"], &["referral"]),
     (&["connector.health", "connector.gap"], &["notice"]),
+    (&["erasure.requested"], &["erasure"]),
     (&["unsupported"], &["unsupported"]),
 ];
 

@@ -4,11 +4,13 @@ mod audit;
 mod backfill;
 mod check;
 mod cursors;
+mod erase;
 mod import;
 mod init;
 mod list;
 mod output;
 mod quickstart;
+mod replay;
 mod run;
 mod schema;
 mod simulate;
@@ -75,6 +77,10 @@ enum Command {
         #[command(subcommand)]
         command: spool::Command,
     },
+    /// Parse dead letters or kept raw inputs again, to the same ids
+    Replay(replay::Options),
+    /// Take away what is kept of an event or a sender, and tell consumers to do the same
+    Erase(erase::Options),
     /// Inlet's topics
     Topics {
         #[command(subcommand)]
@@ -99,6 +105,8 @@ pub fn main(entries: &'static [Entry], demo: &Demo) -> ExitCode {
         Command::Backfill(options) => backfill::run(&options, entries),
         Command::Audit(options) => audit::run(&options, entries),
         Command::Spool { command } => spool::run(&command, entries),
+        Command::Replay(options) => replay::run(&options, entries),
+        Command::Erase(options) => erase::run(&options, entries),
         Command::Topics { command } => topics::run(&command, entries),
     };
     match done {

@@ -52,6 +52,10 @@ pub struct Config {
     /// How redeliveries of webhooks are recognised.
     #[serde(default)]
     pub seen: SeenSection,
+    /// Whether redacted raw inputs are kept on the topic `topics.raw` (7 days), so that `inlet replay` can parse them anew:
+    /// `on` or `off`. About doubles what goes to Kafka.
+    #[serde(default)]
+    pub raw: Switch,
     /// Detect the language of inbound texts (`routing.language`). Adds about half to the CPU of an input.
     #[serde(default)]
     pub detect_language: bool,
@@ -187,6 +191,15 @@ pub struct Blobs {
     pub options: BTreeMap<String, Secret>,
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Switch {
+    #[default]
+    On,
+    Off,
+}
+
 /// The index of events that are published: a provider that sends again what is safe already is answered, and nothing is
 /// published a second time. Replicas share it through the topic `topics.seen`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -283,6 +296,9 @@ pub struct Instance {
     #[serde(default)]
     #[schemars(with = "String")]
     pub start: StartOption,
+    /// Whether its raw inputs are kept; default: as `raw` says for all.
+    #[serde(default)]
+    pub raw: Option<Switch>,
     /// Department, queue, priority and tags of its events.
     #[serde(default)]
     pub routing: RoutingOption,

@@ -190,6 +190,14 @@ impl BlobStore {
         entries.flatten().filter(is_old).filter(|entry| std::fs::remove_file(entry.path()).is_ok()).count()
     }
 
+    /// Takes a blob away for good; one that is gone already is no error.
+    pub async fn remove(&self, path: &str) -> Result<(), BlobFault> {
+        match self.store.delete(&BlobPath::from(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(BlobFault(error.to_string())),
+        }
+    }
+
     /// The store itself, for streamed uploads.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store

@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use connector_sdk::key::{content_key, sha256_hex};
-use connector_sdk::parse::blob_ref;
 use connector_sdk::schemas::{BlobRef, Timestamp};
 use connector_sdk::text::cut;
 use connector_sdk::{Bytes, RawEvent, Rejected, Wire};
@@ -13,6 +12,7 @@ use super::blobs::BlobFault;
 use super::encode::{JSON, to_json};
 use super::instance::Instance;
 use super::line::Line;
+use super::raw;
 use super::record::{Record, TopicRole};
 
 /// `detail` and `position` are for people; beyond this they are cut.
@@ -25,6 +25,9 @@ pub struct DeadLetter {
     pub id: String,
     pub instance: String,
     pub connector: String,
+    /// The parser that could not read it.
+    #[serde(default)]
+    pub parser_version: String,
     /// Stable code (`malformed_json`).
     pub reason: String,
     /// What was wrong and where.
@@ -51,23 +54,19 @@ pub async fn record(
     line: &Line,
 ) -> Result<Record, BlobFault> {
     let own = part(raw, rejected);
-    let mut letter = letter(&instance.name, instance.connector, &own, rejected);
+    let mut letter = letter_of(instance, &own, rejected);
     letter.raw = Some(redacted(instance, &own));
-    let value = to_json(&letter);
-    if value.len() <= line.inline_max_bytes {
+    if to_json(&letter).len() <= line.inline_max_bytes {
         return Ok(written(letter, None));
     }
-    let whole = to_json(&letter.raw);
-    let reference = blob_ref(&whole);
-    line.enricher.blobs.put(&reference, whole).await?;
+    letter.claim_check = Some(raw::claim_check(&letter.raw, line).await?);
     letter.raw = None;
-    letter.claim_check = Some(reference);
     Ok(written(letter, Some(line.enricher.blobs.base())))
 }
 
 /// The record without the input's bytes, for when nothing takes them: small, and made without waiting.
 pub fn bare(instance: &Instance, raw: &RawEvent, rejected: &Rejected) -> Record {
-    written(letter(&instance.name, instance.connector, &part(raw, rejected), rejected), None)
+    written(letter_of(instance, &part(raw, rejected), rejected), None)
 }
 
 /// The record of something that belongs to an instance which is not configured here. `raw` is kept as it is.
@@ -109,12 +108,19 @@ fn part(raw: &RawEvent, rejected: &Rejected) -> RawEvent {
     own
 }
 
+fn letter_of(instance: &Instance, raw: &RawEvent, rejected: &Rejected) -> DeadLetter {
+    let parser_version = raw::parser_version(instance);
+    DeadLetter { parser_version, ..letter(&instance.name, instance.connector, raw, rejected) }
+}
+
 fn letter(instance: &str, connector: &str, raw: &RawEvent, rejected: &Rejected) -> DeadLetter {
     let raw_sha256 = sha256_hex(&raw.body);
     DeadLetter {
-        id: content_key(&[instance.as_bytes(), rejected.code.as_bytes(), raw_sha256.as_bytes()])[..32].to_owned(),
+        id: content_key(&[raw::id(instance, raw, &raw_sha256).as_bytes(), rejected.code.as_bytes()])[..raw::ID_DIGITS]
+            .to_owned(),
         instance: instance.to_owned(),
         connector: connector.to_owned(),
+        parser_version: String::new(),
         reason: rejected.code.to_owned(),
         detail: cut(&rejected.detail, TEXT_MAX_BYTES).0.to_owned(),
         position: position(raw),
@@ -126,9 +132,9 @@ fn letter(instance: &str, connector: &str, raw: &RawEvent, rejected: &Rejected) 
 }
 
 /// A connector that panics here must cost the input its bytes at most, never the letter, and never a secret.
-fn redacted(instance: &Instance, raw: &RawEvent) -> RawEvent {
+pub(super) fn redacted(instance: &Instance, raw: &RawEvent) -> RawEvent {
     catch_unwind(AssertUnwindSafe(|| instance.parse.redact(raw))).unwrap_or_else(|_| {
-        tracing::error!(instance = %instance.name, "the connector panicked in redact; the dead letter goes without bytes");
+        tracing::error!(instance = %instance.name, "the connector panicked in redact; it is kept without bytes");
         let mut masked = connector_sdk::redact::headers(raw, &[]);
         masked.uri = raw.path().to_owned();
         masked.body = Bytes::new();

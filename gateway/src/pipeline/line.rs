@@ -13,7 +13,7 @@ use futures::FutureExt;
 use super::enrich::{BlobFault, Enricher};
 use super::instance::Instance;
 use super::record::Record;
-use super::{deadletter, encode};
+use super::{deadletter, encode, raw as kept};
 use crate::delivery::replay::DeadLetterMaker;
 
 /// On a raw input: it is read again after the source lost its position, so it may be a repeat (with the same id). Set by
@@ -51,8 +51,28 @@ impl Line {
 
     /// What follows [`parse`].
     pub async fn complete(&self, instance: &Instance, raw: &RawEvent, parsed: Parsed) -> Result<Prepared, BlobFault> {
+        self.complete_again(instance, raw, &sha256_hex(&raw.body), parsed).await
+    }
+
+    /// [`prepare`](Self::prepare) for an input that was redacted since it came; `raw_sha256` is that of its body before.
+    pub async fn prepare_again(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        raw_sha256: &str,
+    ) -> Result<Prepared, BlobFault> {
+        self.complete_again(instance, raw, raw_sha256, parse(instance, raw)).await
+    }
+
+    async fn complete_again(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        raw_sha256: &str,
+        parsed: Parsed,
+    ) -> Result<Prepared, BlobFault> {
         // Nothing on the line is meant to panic; what does all the same must cost one input, not its driver.
-        match AssertUnwindSafe(self.run(instance, raw, parsed)).catch_unwind().await {
+        match AssertUnwindSafe(self.run(instance, raw, raw_sha256, parsed)).catch_unwind().await {
             Ok(done) => done,
             Err(_) => {
                 let rejected = Rejected::whole("line_panic", "the line panicked; this is a bug");
@@ -78,8 +98,17 @@ impl Line {
         Ok(prepared)
     }
 
-    async fn run(&self, instance: &Instance, raw: &RawEvent, parsed: Parsed) -> Result<Prepared, BlobFault> {
-        let raw_sha256 = sha256_hex(&raw.body);
+    async fn run(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        raw_sha256: &str,
+        parsed: Parsed,
+    ) -> Result<Prepared, BlobFault> {
+        // What is rejected as a whole is kept as a dead letter.
+        let keeps = instance.keeps_raw()
+            && !(parsed.events.is_empty() && parsed.skipped.is_empty() && parsed.fetches.is_empty());
+        let raw_id = keeps.then(|| kept::id(&instance.name, raw, raw_sha256));
         let mut out = Prepared::default();
         out.skipped.extend(parsed.skipped.into_iter().map(|skipped| skipped.item));
         for order in &parsed.fetches {
@@ -90,12 +119,17 @@ impl Line {
             if !draft.blobs.is_empty() {
                 Box::pin(self.enricher.store(std::mem::take(&mut draft.blobs))).await?;
             }
-            let event = self.finish(instance, raw, &raw_sha256, draft);
+            let mut event = self.finish(instance, raw, raw_sha256, draft);
+            event.provenance.raw_ref.clone_from(&raw_id);
             out.event_ids.push(event.id.clone());
             out.records.push(encode::event(event, self).await?);
         }
         for rejected in &parsed.rejected {
             Box::pin(self.reject(instance, raw, rejected, &mut out)).await?;
+        }
+        if let Some(id) = raw_id {
+            let ids = out.event_ids.clone();
+            out.records.push(Box::pin(kept::record(instance, raw, id, raw_sha256, ids, self)).await?);
         }
         Ok(out)
     }
@@ -130,6 +164,14 @@ impl Line {
             Err(fault) => bare_letter(instance, raw, &format!("{reason}; raw bytes left at the source ({fault})")),
         }
     }
+}
+
+/// The events of a kept input and what is rejected of it, with nothing stored or published. `raw_sha256` is that of its
+/// body before redaction.
+pub fn events_of(instance: &Instance, raw: &RawEvent, raw_sha256: &str) -> (Vec<Box<Event>>, Vec<Rejected>) {
+    let parsed = parse(instance, raw);
+    let events = parsed.events.into_iter().map(|draft| stamped(instance, raw, raw_sha256, draft));
+    (events.collect(), parsed.rejected)
 }
 
 /// What an input leads to, without making it.

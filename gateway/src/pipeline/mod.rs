@@ -8,4 +8,5 @@ pub mod encode;
 pub mod enrich;
 pub mod instance;
 pub mod line;
+pub mod raw;
 pub mod record;

@@ -100,6 +100,7 @@ pub fn instance(name: &str, class: SourceClass, start: Start, metrics: &Metrics)
             tenant: "tenant".to_owned(),
             accounts: None,
             start: StartOption(start),
+            raw: None,
             routing: RoutingOption::default(),
             rate: None,
             fetch: Default::default(),

@@ -192,6 +192,7 @@ fn instance(name: &str, rate: Option<Rate>, metrics: &Metrics) -> Instance {
             tenant: "tenant".to_owned(),
             accounts: None,
             start: Default::default(),
+            raw: None,
             routing: Default::default(),
             rate,
             fetch: Default::default(),

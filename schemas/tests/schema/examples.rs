@@ -132,6 +132,7 @@ fn kinds_require_their_fields() {
         ("form.submitted", "content"),
         ("referral", "referral"),
         ("connector.gap", "notice"),
+        ("erasure.requested", "erasure"),
         ("unsupported", "unsupported"),
     ];
     let examples = common::examples();

@@ -48,6 +48,21 @@ pub(super) fn deterministic(subject: &Subject) -> Verdict {
     Ok(())
 }
 
+/// What is kept of an input, redacted, gives the same ids when it is parsed again.
+pub(super) fn replayed(subject: &Subject) -> Verdict {
+    let raw = &subject.case.raw;
+    let connector = subject.build()?;
+    let kept = serde_json::to_vec(&connector.parse.redact(raw)).map_err(|e| e.to_string())?;
+    let again: RawEvent = serde_json::from_slice(&kept).map_err(|e| e.to_string())?;
+    let live = outcome::parsed(subject, connector.parse.parse(raw), raw);
+    let replayed = outcome::parsed(subject, connector.parse.parse(&again), &again);
+    let (before, after) = (ids(&live.events), ids(&replayed.events));
+    if before != after {
+        return Err(format!("the redacted input gives other ids: {before:?}, then {after:?}"));
+    }
+    Ok(())
+}
+
 fn rebuilt(subject: &Subject) -> Result<connector_sdk::Connector, String> {
     let cx =
         BuildContext { instance: "another-name".to_owned(), public_url: Some(subject.case.public_url().to_owned()) };

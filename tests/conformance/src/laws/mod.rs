@@ -33,6 +33,7 @@ const CASE_LAWS: &[CaseLaw] = &[
     ("total", |_| true, total::total),
     ("nothing_vanishes", Subject::is_input, vanish::nothing_vanishes),
     ("deterministic", Subject::is_input, deterministic::deterministic),
+    ("replayed", Subject::is_input, deterministic::replayed),
     ("admit", is_let_in, admit::admit),
     ("rotation", is_accepted_request, rotation::rotation),
     ("secrets", |_| true, secrets::secrets),

@@ -211,6 +211,7 @@ fn config(connector: &str) -> InstanceConfig {
         tenant: "tenant".to_owned(),
         accounts: None,
         start: StartOption(Start::Beginning),
+        raw: None,
         routing: RoutingOption::default(),
         rate: None,
         lag: Default::default(),

@@ -237,6 +237,7 @@ fn instance(name: &str, metrics: &Metrics) -> Arc<Instance> {
             tenant: "tenant".to_owned(),
             accounts: None,
             start: StartOption(Start::Beginning),
+            raw: None,
             routing: RoutingOption::default(),
             rate: None,
             lag: Default::default(),
