@@ -59,13 +59,13 @@ impl Drivers {
     pub fn build(loaded: LoadedConfig, before: &Self, builder: &Builder) -> Result<(Self, Changes), String> {
         let (mut all, mut changes) = (BTreeMap::new(), Changes::default());
         for (name, entry, connector) in loaded.connectors {
-            let Some(config) = loaded.config.instances.get(&name) else { continue };
+            let Some(config) = loaded.config.instance(&name) else { continue };
             let built = match before.0.get(&name) {
-                Some(same) if same.config == *config => same.clone(),
+                Some(same) if same.config == config => same.clone(),
                 other => {
                     let list = if other.is_some() { &mut changes.changed } else { &mut changes.added };
                     list.push(name.clone());
-                    built(&name, config, entry, connector, builder)?
+                    built(&name, &config, entry, connector, builder)?
                 }
             };
             all.insert(name, built);

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 pub use self::kept::Kept;
 use crate::config::LoadedConfig;
-use crate::config::model::Instance as InstanceConfig;
 use crate::delivery::push::KafkaPublisher;
 use crate::delivery::settings::KafkaSettings;
 use crate::pipeline::blobs::BlobStore;
@@ -44,14 +43,14 @@ impl Archive {
         let enricher = Enricher { blobs, detect_language: config.detect_language };
         let metrics = Metrics::default();
         let instances = loaded.connectors.into_iter().filter_map(|(name, entry, connector)| {
-            let own = config.instances.get(&name)?;
+            let own = config.instance(&name)?;
             let instance = Instance {
                 counters: Arc::new(metrics.instance(&name, entry.name)),
                 name: name.clone(),
                 connector: entry.name,
                 parse: connector.parse,
                 source: connector.source,
-                config: InstanceConfig { raw: own.raw.or(Some(config.raw)), ..own.clone() },
+                config: own,
             };
             Some((name, Arc::new(instance)))
         });

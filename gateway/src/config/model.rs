@@ -73,6 +73,14 @@ pub struct Config {
     pub instances: BTreeMap<String, Instance>,
 }
 
+impl Config {
+    /// An instance, with what the file says for all of them.
+    pub fn instance(&self, name: &str) -> Option<Instance> {
+        let own = self.instances.get(name)?;
+        Some(Instance { raw: own.raw.or(Some(self.raw)), ..own.clone() })
+    }
+}
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

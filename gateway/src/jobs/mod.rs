@@ -74,7 +74,7 @@ impl Job {
             let text = format!("no instance '{name}' in the configuration; there are {}", known.join(", "));
             return Err(JobError::WrongUse(text));
         };
-        let own = config.instances.get(name).cloned();
+        let own = config.instance(name);
         let (_, entry, connector) = loaded.connectors.swap_remove(at);
         let own = own.ok_or_else(|| JobError::WrongUse(format!("no instance '{name}' in the configuration")))?;
         let instance = Arc::new(Instance {
