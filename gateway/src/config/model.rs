@@ -55,7 +55,7 @@ pub struct Config {
     /// Whether redacted raw inputs are kept on the topic `topics.raw` (7 days), so that `inlet replay` can parse them anew:
     /// `on` or `off`. About doubles what goes to Kafka.
     #[serde(default)]
-    pub raw: Switch,
+    pub raw: OnOff,
     /// Detect the language of inbound texts (`routing.language`). Adds about half to the CPU of an input.
     #[serde(default)]
     pub detect_language: bool,
@@ -202,7 +202,7 @@ pub struct Blobs {
 /// On or off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Switch {
+pub enum OnOff {
     #[default]
     On,
     Off,
@@ -306,7 +306,7 @@ pub struct Instance {
     pub start: StartOption,
     /// Whether its raw inputs are kept; default: as `raw` says for all.
     #[serde(default)]
-    pub raw: Option<Switch>,
+    pub raw: Option<OnOff>,
     /// Department, queue, priority and tags of its events.
     #[serde(default)]
     pub routing: RoutingOption,

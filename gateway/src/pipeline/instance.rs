@@ -5,7 +5,7 @@ use std::sync::Arc;
 use connector_sdk::schemas::Routing;
 use connector_sdk::{Parse, SourceClass};
 
-use crate::config::model::{Instance as InstanceConfig, RoutingOption, Switch};
+use crate::config::model::{Instance as InstanceConfig, OnOff, RoutingOption};
 use crate::telemetry::counters::InstanceCounters;
 
 /// Tenant of accounts that an instance's directory does not know.
@@ -25,7 +25,7 @@ pub struct Instance {
 impl Instance {
     /// Whether its raw inputs are kept.
     pub fn keeps_raw(&self) -> bool {
-        self.config.raw == Some(Switch::On)
+        self.config.raw == Some(OnOff::On)
     }
 
     /// Tenant of an account, by the directory where there is one.
