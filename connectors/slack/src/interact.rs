@@ -6,11 +6,11 @@
 use connector_sdk::schemas::{
     Actor, Channel, Conversation, Event as Unified, FormField, Identity, KeyBasis, Kind, Part, Target, scheme,
 };
-use connector_sdk::{Draft, EventKey, Parsed, RawEvent, Timestamp, body, json, key, text as hygiene};
+use connector_sdk::{Draft, EventKey, Parsed, RawEvent, Timestamp, body, json, text as hygiene};
 use serde_json::{Map, Value};
 
 use crate::message::USER_ID;
-use crate::parse::{PROVIDER, stamp_input};
+use crate::parse::{PROVIDER, content_key, stamp_input};
 use crate::{events, id, message, redact, skipped, webhook};
 
 /// A signed form.
@@ -101,7 +101,7 @@ fn place(event: &mut Unified, payload: &Value) {
 }
 
 fn finish(raw: &RawEvent, mut event: Unified, trigger: Option<String>, payload: Value) -> Parsed {
-    let key = EventKey::new(trigger.clone().unwrap_or_else(|| key::content_key(&[&raw.body])));
+    let key = EventKey::new(trigger.clone().unwrap_or_else(|| content_key(raw)));
     event.provenance.provider_event_id = trigger;
     event.provider_data = Some(Value::Object(Map::from_iter([("payload".to_owned(), payload)])).into());
     Parsed::one(Draft::new(key, event))
@@ -109,7 +109,7 @@ fn finish(raw: &RawEvent, mut event: Unified, trigger: Option<String>, payload: 
 
 fn unknown(raw: &RawEvent, account: String, kind: String, payload: Value) -> Parsed {
     let trigger = json::text(&payload, "/trigger_id").map(str::to_owned);
-    let key = EventKey::new(trigger.clone().unwrap_or_else(|| key::content_key(&[&raw.body])));
+    let key = EventKey::new(trigger.clone().unwrap_or_else(|| content_key(raw)));
     let at = happened(raw, &payload);
     let mut draft = Draft::unsupported(key, Channel::Chat, PROVIDER, account, at, kind.clone(), payload);
     stamp_input(&mut draft.event, raw, false);

@@ -126,7 +126,7 @@ impl Cx<'_> {
 
     /// Slack's id of the event; where it gave none, one of the bytes.
     pub fn key(&self) -> EventKey {
-        EventKey::new(self.event_id.map_or_else(|| key::content_key(&[&self.raw.body]), str::to_owned))
+        EventKey::new(self.event_id.map_or_else(|| content_key(self.raw), str::to_owned))
     }
 
     /// Ends an event: what has no field of its own is kept beside it.
@@ -141,6 +141,11 @@ impl Cx<'_> {
         event.provider_data = Some(data.into_json());
         Draft::new(key, event)
     }
+}
+
+/// A key of the bytes without their secrets: the input as it is kept gives the same one when it is replayed.
+pub(crate) fn content_key(raw: &RawEvent) -> String {
+    key::content_key(&[&redact::input(raw).body])
 }
 
 /// How the input came.

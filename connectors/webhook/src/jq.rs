@@ -114,6 +114,11 @@ impl Program {
         Ok(Self { filter, literals })
     }
 
+    /// String literals of the source: among them the names of what it reads.
+    pub fn literals(&self) -> &[String] {
+        &self.literals
+    }
+
     /// Runs over one item; the outputs as JSON, or what went wrong, in words without the input's content.
     pub fn run(&self, input: &str, headers: &Value, query: &Value) -> Result<Vec<Value>, String> {
         let value = |json: &str| read::parse_single(json.as_bytes()).map_err(|e| format!("input: {e}"));

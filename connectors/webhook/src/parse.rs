@@ -204,7 +204,10 @@ impl Parse for Parser {
 
     fn redact(&self, raw: &RawEvent) -> RawEvent {
         let id_header = self.event_id.as_ref().and_then(|at| at.header.as_deref()).map(str::to_ascii_lowercase);
-        let shown: Vec<&str> = id_header.as_deref().into_iter().filter(|name| !self.verifier.is_secret(name)).collect();
+        // What the mapping reads by name stays, so that a replay gives what the input gave.
+        let read = self.program.literals().iter().map(String::as_str).filter(|name| !redact::names_a_secret(name));
+        let shown: Vec<&str> =
+            id_header.as_deref().into_iter().chain(read).filter(|name| !self.verifier.is_secret(name)).collect();
         let mut raw = redact::headers(raw, &shown);
         redact::query(&mut raw, |name| is_shown(name, self.token_query.as_deref()));
         raw

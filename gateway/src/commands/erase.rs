@@ -16,16 +16,15 @@ use crate::config;
 const SHOWN_MAX: usize = 20;
 
 #[derive(Args)]
-#[group(id = "wanted", required = true, multiple = false, args = ["event", "sender"])]
 pub struct Options {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", env = "INLET_CONFIG")]
     config: PathBuf,
     /// The event with this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", required_unless_present = "sender")]
     event: Option<String>,
     /// Everything from the sender with this address, number or user id
-    #[arg(long, value_name = "IDENTITY")]
+    #[arg(long, value_name = "IDENTITY", conflicts_with = "event")]
     sender: Option<String>,
     /// Say what would be taken away, and change nothing
     #[arg(long)]

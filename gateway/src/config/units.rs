@@ -27,7 +27,7 @@ const RATE_SPANS: &[(&str, u64)] = &[("s", 1), ("min", 60), ("h", 3600)];
 const BURST: Duration = Duration::from_secs(2);
 
 impl Rate {
-    /// Evenly spread, with bursts of up to [`BURST`]'s worth.
+    /// Evenly spread, with bursts of up to two seconds' worth.
     pub fn quota(self) -> governor::Quota {
         let burst = self.count.get() as f64 * BURST.as_secs_f64() / self.span.as_secs_f64();
         let burst = NonZeroU32::new(burst as u32).unwrap_or(NonZeroU32::MIN);

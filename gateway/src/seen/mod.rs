@@ -2,8 +2,8 @@
 //!
 //! [`Seen::claim`] asks for the ids of an input's records. Those that nobody has are the caller's until it says that they
 //! are safe ([`Claim::land`]) or drops them; those that another input has on its way are joined; the others are known. An
-//! id becomes known only when its event is safe. Replicas tell each other their ids on `inlet.seen` ([`share`],
-//! [`follow`]).
+//! id becomes known only when its event is safe. Replicas tell each other their ids on `inlet.seen` (`share`,
+//! `follow`).
 
 pub mod batch;
 mod flight;

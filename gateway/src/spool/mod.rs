@@ -2,7 +2,7 @@
 //!
 //! One SQLite database in WAL mode with `synchronous=FULL` under `data_dir/spool`, so that an operator can look inside. An
 //! entry is one input: its records, what it counts as, and the blobs that the store did not take. One thread writes
-//! ([`writer`]), many inputs a commit, and answers only after the fsync. [`publisher`] decides which way an input goes,
+//! (`writer`), many inputs a commit, and answers only after the fsync. [`publisher`] decides which way an input goes,
 //! [`drain`] brings entries to Kafka in their order. Nothing leaves the spool but by way of Kafka: limits refuse new input,
 //! they never drop old.
 

@@ -91,7 +91,7 @@ fn kafka_may_come_later() -> Result<()> {
     runtime::block_on(hears.recv()).context("the wait is told")?;
     kafka.start_all()?;
     let findings = runtime::block_on(waiting)??;
-    ensure!(findings.iter().filter(|f| f.fault == Fault::Created).count() == 4, "{findings:?}");
+    ensure!(findings.iter().filter(|f| f.fault == Fault::Created).count() == TopicRole::ALL.len(), "{findings:?}");
     Ok(())
 }
 
