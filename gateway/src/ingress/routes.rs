@@ -133,7 +133,17 @@ impl Ingress {
                 return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding not known; use gzip or none\n");
             }
         }
-        respond(hook.handle(raw, &self.push, self.limits.deadline.0).await)
+        let deadline = self.deadline(raw.body.len());
+        respond(hook.handle(raw, &self.push, deadline).await)
+    }
+
+    /// Large inputs get time in proportion, at the pace of a slow store: only people's uploads are that large, and people
+    /// wait, where the providers of webhooks would have given up.
+    fn deadline(&self, body_bytes: usize) -> Duration {
+        const SLOWEST_BYTES_PER_SECOND: usize = 4 << 20;
+        const USUAL_MAX_BYTES: usize = 4 << 20;
+        let seconds = body_bytes.saturating_sub(USUAL_MAX_BYTES).div_ceil(SLOWEST_BYTES_PER_SECOND);
+        self.limits.deadline.0 + Duration::from_secs(seconds as u64)
     }
 
     /// Large uploads (forms with files) get time in proportion, at the speed of a slow phone.
