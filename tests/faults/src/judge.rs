@@ -72,6 +72,8 @@ impl Rules {
 pub struct Verdict {
     pub lost: Vec<String>,
     pub doubled: Vec<String>,
+    /// Those of `doubled` that are push input, redelivered when it had to be suppressed (D4).
+    pub republished: usize,
     pub reordered: Vec<String>,
     pub corrupted: Vec<String>,
     pub invented: Vec<String>,
@@ -227,6 +229,7 @@ fn suppressed(id: &str, entry: &Entry, arrived: &[&Copy], rules: &Rules, verdict
         } else if !deliveries.is_empty() && arrived.len() > 1 {
             let late = copy.received_at - late_from + rules.suppressed_after_ms;
             let history = history(entry, arrived);
+            verdict.republished += 1;
             verdict.doubled.push(format!("{id} at {}: redelivered {late} ms after its 2xx; {history}", place(copy)));
         }
     }
