@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use connector_sdk::{Admission, Http, Outcome, RawEvent, Refusal, RefusalKind, Reply, Webhook};
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::Clock;
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::keys::KeyCache;
@@ -123,11 +123,11 @@ impl Hook {
 
     /// How long to wait where the sender's address or the instance has had its share. Only input counts, no pages.
     fn over_rate(&self, raw: &RawEvent) -> Option<Duration> {
-        let clock = DefaultClock::default();
         // The address first: one that is over its own rate must not use up that of all.
         self.over_own_rate(raw).or_else(|| {
-            let until = self.rate.as_ref()?.check().err()?;
-            Some(until.wait_time_from(clock.now()))
+            let rate = self.rate.as_ref()?;
+            // The limiter's own clock: making one asks the processor what it is, which takes as long as all of the line.
+            Some(rate.check().err()?.wait_time_from(rate.clock().now()))
         })
     }
 
@@ -137,8 +137,7 @@ impl Hook {
             self.sweep(limiter);
         }
         let key = if limiter.len() > RATE_TABLE_MAX { coarse_rate_key(peer) } else { rate_key(peer) };
-        let clock = DefaultClock::default();
-        limiter.check_key(&key).err().map(|until| until.wait_time_from(clock.now()))
+        limiter.check_key(&key).err().map(|until| until.wait_time_from(limiter.clock().now()))
     }
 
     fn sweep(&self, limiter: &DefaultKeyedRateLimiter<IpAddr>) {
