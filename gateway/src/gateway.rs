@@ -51,7 +51,7 @@ const ADMIN_LIMITS: ServerLimits = ServerLimits {
 const DRAIN_SHARE: f64 = 0.5;
 
 /// For telling the other replicas the last ids at the end.
-const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const GOODBYE_LIMIT: Duration = Duration::from_secs(3);
 /// What the sources may take to end and to settle: longer than their own limit, so that only a bug reaches it.
 const SOURCES_LIMIT: Duration = Duration::from_secs(12);
 
@@ -119,15 +119,13 @@ impl Gateway {
         let settings = config.kafka.settings(&config.topics);
         let metrics = Arc::new(Metrics::default());
         let blobs = BlobStore::open(&config.blobs, &config.data_dir)?;
-        let (publisher, spool) = push_lane(&config, &settings)?;
+        let publisher = Arc::new(kafka_end(&config, &settings)?);
         let line = Arc::new(Line {
             enricher: Enricher { blobs: blobs.clone(), detect_language: config.detect_language },
             inline_max_bytes: config.inline_max.0,
         });
         let (seen, sharing) = start_seen(&config, &settings, &metrics, publisher.clone())?;
-        if let Some(Err(error)) = spool.as_ref().map(|spool| spool.teach(&seen)) {
-            tracing::warn!(%error, "what the spool holds is not known to the index; its redeliveries may appear twice");
-        }
+        let spool = open_spool(&config, publisher.clone(), seen.clone())?;
         let push = PushLine {
             line,
             publisher: match &spool {
@@ -317,17 +315,18 @@ impl Gateway {
             // Until now operators could watch.
             self.stop_admin.cancel();
             let _ = self.admin_task.await;
+            let spooled = self.spool.is_some();
+            if let Some(spool) = self.spool {
+                spool.stop().await;
+            }
+            // What the drain has brought to Kafka last is told too.
             if let Some(sharing) = self.sharing {
                 sharing.end(GOODBYE_LIMIT).await;
             }
             let left = grace.saturating_sub(began.elapsed());
-            match self.spool {
-                Some(spool) => spool.stop().await,
-                None if self.publisher.flush(left).await => {}
-                None => {
-                    let records = self.publisher.in_flight();
-                    tracing::warn!(records, "Kafka has not confirmed everything at the end");
-                }
+            if !spooled && !self.publisher.flush(left).await {
+                let records = self.publisher.in_flight();
+                tracing::warn!(records, "Kafka has not confirmed everything at the end");
             }
         };
         tokio::time::timeout(grace, end).await.is_ok()
@@ -335,7 +334,7 @@ impl Gateway {
 }
 
 /// The seen index; whoever takes push input shares it with the other replicas.
-fn start_seen(
+pub(crate) fn start_seen(
     config: &Config,
     settings: &KafkaSettings,
     metrics: &Metrics,
@@ -350,16 +349,20 @@ fn start_seen(
     Ok((seen, Some(sharing)))
 }
 
-/// Kafka's end of the push lane, and the spool before it where there is one.
-fn push_lane(config: &Config, settings: &KafkaSettings) -> Result<(Arc<KafkaPublisher>, Option<SpoolService>), String> {
-    let deadline = config.ingress.limits.deadline.0;
-    let Some(spool) = SpoolSettings::of(config) else {
-        let publisher = KafkaPublisher::start(settings, deadline).map_err(|e| e.to_string())?;
-        return Ok((Arc::new(publisher), None));
+/// Kafka's end of the push lane. With a spool before it, it never gives records up.
+fn kafka_end(config: &Config, settings: &KafkaSettings) -> Result<KafkaPublisher, String> {
+    let publisher = match SpoolSettings::of(config) {
+        None => KafkaPublisher::start(settings, config.ingress.limits.deadline.0),
+        Some(_) => KafkaPublisher::start_patient(settings),
     };
-    let publisher = Arc::new(KafkaPublisher::start_patient(settings).map_err(|e| e.to_string())?);
-    let spool = SpoolService::open(spool, publisher.clone(), deadline).map_err(|e| e.to_string())?;
-    Ok((publisher, Some(spool)))
+    publisher.map_err(|error| error.to_string())
+}
+
+/// The spool before Kafka's end, where there is one.
+fn open_spool(config: &Config, kafka: Arc<KafkaPublisher>, seen: Arc<Seen>) -> Result<Option<SpoolService>, String> {
+    let Some(spool) = SpoolSettings::of(config) else { return Ok(None) };
+    let opened = SpoolService::open(spool, kafka, seen, config.ingress.limits.deadline.0);
+    opened.map(Some).map_err(|error| error.to_string())
 }
 
 /// How long requests under way may take to end, once new ones are refused: what is left of the grace period but for a

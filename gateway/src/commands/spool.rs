@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Failure, block_on, output, stop_signal};
 use crate::config;
 use crate::delivery::push::KafkaPublisher;
-use crate::gateway::topics_beside;
+use crate::gateway::{GOODBYE_LIMIT, start_seen, topics_beside};
 use crate::pipeline::blobs::BlobStore;
 use crate::spool::service::SpoolService;
 use crate::spool::{DATABASE, DIRECTORY, SpoolError, SpoolSettings, Summary, exists, summary};
@@ -126,16 +126,23 @@ fn drain(options: &Drain, entries: &'static [Entry]) -> Result<(), Failure> {
     block_on(async {
         let blobs = BlobStore::open(&config.blobs, &config.data_dir).map_err(Failure::failed)?;
         let kafka = KafkaPublisher::start_patient(&settings).map_err(|error| Failure::failed(error.to_string()))?;
+        let kafka = Arc::new(kafka);
         let limits = SpoolSettings { dir, max_bytes: u64::MAX, max_age: Duration::MAX };
         let deadline = config.ingress.limits.deadline.0;
-        let mut service = SpoolService::open(limits, Arc::new(kafka), deadline).map_err(failure)?;
+        // What running gateways have published meanwhile is left out, and they are told what is drained.
+        let metrics = Arc::new(Metrics::default());
+        let (seen, sharing) = start_seen(&config, &settings, &metrics, kafka.clone()).map_err(Failure::failed)?;
+        let mut service = SpoolService::open(limits, kafka, seen, deadline).map_err(failure)?;
         let total = service.spool.found().entries;
         // Kafka may never have been there while the gateway ran: then neither were the topics.
         topics_beside(settings.clone());
-        service.drain(blobs, Arc::new(Metrics::default()));
+        service.drain(blobs, metrics);
         let emptied = follow(&service, total, options.timeout.map(Duration::from_secs)).await;
         let figures = service.spool.clone();
         service.stop().await;
+        if let Some(sharing) = sharing {
+            sharing.end(GOODBYE_LIMIT).await;
+        }
         let count = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
         let (drained, left) = (count(&figures.figures().drained), count(&figures.figures().entries));
         let dead = count(&figures.figures().dead_lettered);

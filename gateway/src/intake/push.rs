@@ -15,7 +15,7 @@ use crate::pipeline::blobs::BlobFault;
 use crate::pipeline::instance::Instance;
 use crate::pipeline::line::{Prepared, SharedLine, bare_letter, parse};
 use crate::pipeline::record::{Record, TopicRole};
-use crate::seen::{Claim, Seen, SeenId};
+use crate::seen::{Claim, Joined, Seen, SeenId};
 use crate::telemetry::counters::{Fate, Returned};
 
 /// What a sender is told to wait when its input is not safe.
@@ -97,23 +97,26 @@ impl PushLine {
         let (mut first, mut events) = (None, 0);
         while !left.is_empty() {
             let claim = self.seen.claim(&left);
+            let mut spooled = false;
             if !claim.own().is_empty() {
                 let own = take_own(&mut records, &claim);
                 let own_events = own.iter().filter(|record| record.topic == TopicRole::Events).count();
-                match self.send(instance, raw, &mut prepared, own).await? {
+                let sent = self.send(instance, raw, &mut prepared, own).await?;
+                spooled = matches!(sent.safe(), Safe::Spooled(_));
+                match sent {
                     // What is spooled beside it later is counted as an input of its own.
                     Sent::Taken(safe) => {
                         first.get_or_insert(safe);
                     }
                     letter => {
                         // It is safe as a dead letter; a redelivery would become the same.
-                        drop(claim.land());
+                        drop(land(claim, spooled));
                         return Ok(letter.of(prepared, 0));
                     }
                 }
                 events += own_events;
             }
-            left = claim.land().failed().await;
+            left = land(claim, spooled).failed().await;
         }
         Ok(match first {
             Some(safe) => Delivered::new(prepared, safe, events),
@@ -175,6 +178,10 @@ impl PushLine {
     }
 }
 
+fn land(claim: Claim<'_>, spooled: bool) -> Joined {
+    if spooled { claim.land_spooled() } else { claim.land() }
+}
+
 /// Hands an input's records over to a publisher.
 pub(super) fn parcel(instance: &Instance, prepared: &mut Prepared) -> Parcel {
     Parcel {
@@ -194,6 +201,12 @@ enum Sent {
 }
 
 impl Sent {
+    fn safe(&self) -> &Safe {
+        match self {
+            Self::Taken(safe) | Self::Letter(_, safe) => safe,
+        }
+    }
+
     fn of(self, prepared: Prepared, events: usize) -> Delivered {
         match self {
             Self::Taken(safe) => Delivered::new(prepared, safe, events),

@@ -24,8 +24,9 @@ use crate::pipeline::record::TopicRole;
 const POLL: Duration = Duration::from_millis(100);
 /// Clocks of brokers and replicas may differ by so much.
 const CLOCKS: Duration = Duration::from_secs(5);
-/// One's own batches come back within this, or the index is behind.
-const BEHIND: Duration = Duration::from_secs(5);
+/// One's own batches come back within this, or the index is behind: soon enough that a redelivery that comes five seconds
+/// after its first copy was answered elsewhere does not meet an index that takes itself for complete.
+const BEHIND: Duration = Duration::from_secs(3);
 /// Pause after a failure: the topic may be missing still.
 const RETRY: Duration = Duration::from_millis(500);
 /// Longest look among the events.
@@ -67,21 +68,37 @@ impl Follower {
     fn follow(&mut self) -> Result<(), ConsumeError> {
         let since = crate::clock::now().minus(self.window).unix_millis();
         let mut scan = Scan::open(&self.settings, TopicRole::Seen, Some(since), Isolation::Committed)?;
-        while !scan.at_end() && !self.stop.is_cancelled() {
-            if let Some(message) = scan.poll(POLL)? {
-                self.hear(&message);
-            }
-        }
-        // Who of these is alive is not known yet; for those who are there is little to read.
-        let open = self.peers.open();
-        self.repair(&open)?;
-        self.seen.state.set(Filling::Filled, None);
+        self.catch_up(&mut scan)?;
         tracing::debug!(status = ?self.seen.status(), "seen index is filled");
         while !self.stop.is_cancelled() {
             if let Some(message) = scan.poll(POLL)? {
                 self.hear(&message);
             }
-            self.judge()?;
+            self.judge(&mut scan)?;
+        }
+        Ok(())
+    }
+
+    /// Reads all that the others have told by now, and what those who may be gone have not told.
+    fn catch_up(&mut self, scan: &mut Scan) -> Result<(), ConsumeError> {
+        self.read_to_end(scan)?;
+        // Who of these is alive is not known yet; for those who are there is little to read.
+        let open = self.peers.open();
+        self.repair(&open)?;
+        // What was told meanwhile.
+        scan.extend()?;
+        self.read_to_end(scan)?;
+        if !self.stop.is_cancelled() {
+            self.seen.state.set(Filling::Filled, None);
+        }
+        Ok(())
+    }
+
+    fn read_to_end(&mut self, scan: &mut Scan) -> Result<(), ConsumeError> {
+        while !scan.at_end() && !self.stop.is_cancelled() {
+            if let Some(message) = scan.poll(POLL)? {
+                self.hear(&message);
+            }
         }
         Ok(())
     }
@@ -101,11 +118,14 @@ impl Follower {
     }
 
     /// Looks after those who fell silent, and whether it hears anything at all.
-    fn judge(&mut self) -> Result<(), ConsumeError> {
+    fn judge(&mut self, scan: &mut Scan) -> Result<(), ConsumeError> {
         let hears = self.peers.own_heard().is_none_or(|heard| heard.elapsed() < BEHIND);
-        let filling = if hears { Filling::Filled } else { Filling::Behind };
-        if self.seen.state.now() != filling {
-            self.seen.state.set(filling, (!hears).then(|| "nothing comes from Kafka".to_owned()));
+        if !hears {
+            self.seen.state.set(Filling::Behind, Some("nothing comes from Kafka".to_owned()));
+        } else if self.seen.state.now() != Filling::Filled {
+            // Its own batch is back; that may have been an old one, and others may have told much, or be gone.
+            scan.extend()?;
+            self.catch_up(scan)?;
         }
         let mut silent = self.peers.silent();
         // Kafka did not take this one's own batches for a while, but takes them again: nothing is missing here.

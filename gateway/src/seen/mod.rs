@@ -2,8 +2,9 @@
 //!
 //! [`Seen::claim`] asks for the ids of an input's records. Those that nobody has are the caller's until it says that they
 //! are safe ([`Claim::land`]) or drops them; those that another input has on its way are joined; the others are known. An
-//! id becomes known only when its event is safe. Replicas tell each other their ids on `inlet.seen` (`share`,
-//! `follow`).
+//! id becomes known only when its event is safe. Replicas tell each other the ids that are on Kafka on `inlet.seen`
+//! (`share`, `follow`). An id that is only in the spool is known here and told when the drain has brought it to Kafka; the
+//! drain asks [`Seen::is_published`] before, since another replica may have published it meanwhile.
 
 pub mod batch;
 mod flight;
@@ -15,7 +16,7 @@ mod share;
 mod state;
 mod table;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -33,6 +34,9 @@ use crate::delivery::consumer::ConsumeError;
 /// usual one; beyond it the oldest are not told.
 const OUTBOX_IDS_MAX: usize = 512 << 10;
 
+/// Entries of the spool are not quite in the order in which their inputs were accepted.
+const SPOOL_DISORDER_MILLIS: i64 = 10_000;
+
 /// The index of this process.
 pub struct Seen {
     table: Table,
@@ -40,6 +44,8 @@ pub struct Seen {
     outbox: Option<Mutex<Outbox>>,
     state: State,
     metrics: SeenMetrics,
+    /// When the oldest input that the spool holds was accepted, in milliseconds since 1970.
+    oldest_spooled: OnceLock<Box<dyn Fn() -> Option<i64> + Send + Sync>>,
 }
 
 /// What the others are to be told.
@@ -65,13 +71,16 @@ pub struct SeenStatus {
 impl Seen {
     /// An index that is not shared.
     pub fn local(window: Duration, ids_max: usize, metrics: SeenMetrics) -> Self {
-        Self { table: Table::new(window, ids_max), outbox: None, state: State::of(Filling::Local), metrics }
+        Self::with(Table::new(window, ids_max), None, Filling::Local, metrics)
     }
 
     /// An index that is filled from `inlet.seen`, once [`Sharing::start`] has been called.
     pub fn shared(window: Duration, ids_max: usize, metrics: SeenMetrics) -> Self {
-        let outbox = Some(Mutex::default());
-        Self { table: Table::new(window, ids_max), outbox, state: State::of(Filling::Filling), metrics }
+        Self::with(Table::new(window, ids_max), Some(Mutex::default()), Filling::Filling, metrics)
+    }
+
+    fn with(table: Table, outbox: Option<Mutex<Outbox>>, filling: Filling, metrics: SeenMetrics) -> Self {
+        Self { table, outbox, state: State::of(filling), metrics, oldest_spooled: OnceLock::new() }
     }
 
     /// Waits while the index is being filled, a bounded time: input that comes right after a start may be a redelivery of
@@ -98,8 +107,7 @@ impl Seen {
         Claim { seen: self, flight, own, joined, landed: false }
     }
 
-    /// Ids that are safe though nobody here claimed them: another replica's, or those of a spool that an earlier run left.
-    /// `tell`: the others may not know them either.
+    /// Ids that are on Kafka though nobody here claimed them. `tell`: the others may not know them either.
     pub fn learn(&self, ids: impl IntoIterator<Item = SeenId>, tell: bool) {
         let now = Instant::now();
         for id in ids {
@@ -107,6 +115,53 @@ impl Seen {
                 self.tell(&[id]);
             }
         }
+    }
+
+    /// Ids that an earlier process left in the spool.
+    pub fn spooled(&self, ids: impl IntoIterator<Item = SeenId>) {
+        let now = Instant::now();
+        ids.into_iter().for_each(|id| self.table.spool(id, now));
+    }
+
+    /// Somebody has brought it to Kafka.
+    pub fn is_published(&self, id: SeenId) -> bool {
+        self.table.is_published(id)
+    }
+
+    /// What is not known here may be known elsewhere, and that will show in a moment: what would be published now is
+    /// better spooled, and what is spooled better waits.
+    pub fn doubts(&self) -> bool {
+        self.state.doubts()
+    }
+
+    /// Returns when there are no doubts.
+    pub async fn certain(&self) {
+        self.state.certain().await;
+    }
+
+    /// Doubts have lasted too long with Kafka there: until the index is filled again it goes on with what it knows.
+    pub fn pass_over(&self) {
+        if self.state.pass_over() {
+            let reason = self.state.get().1;
+            tracing::warn!(
+                ?reason,
+                "ids of other replicas cannot be read; redeliveries are recognised by this replica's own alone"
+            );
+        }
+    }
+
+    /// From now on the watermark stays behind what the spool holds: `oldest` says when the oldest of it was accepted.
+    pub fn follow_spool(&self, oldest: impl Fn() -> Option<i64> + Send + Sync + 'static) {
+        let _ = self.oldest_spooled.set(Box::new(oldest));
+    }
+
+    fn oldest_spooled(&self) -> Option<i64> {
+        self.oldest_spooled.get().and_then(|oldest| oldest())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_filling(&self, filling: Filling) {
+        self.state.set(filling, None);
     }
 
     /// The index's state, for operators; brings its gauges up to date.
@@ -134,10 +189,14 @@ impl Seen {
         Some(outbox.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Every id of an event that was sent before this moment, and is safe, is in the outbox or was taken from it.
+    /// Every id of an event that was sent before this moment, and is on Kafka, is in the outbox or was taken from it.
+    /// What is in the spool may have been sent at any moment since its input came.
     fn watermark_millis(&self) -> i64 {
         let now = crate::clock::now().unix_millis();
-        self.table.oldest_flight().map_or(now, |oldest| oldest.min(now))
+        // Flights first: what leaves them for the spool meanwhile is seen there.
+        let flight = self.table.oldest_flight();
+        let spooled = self.oldest_spooled().map(|oldest| oldest - SPOOL_DISORDER_MILLIS);
+        [flight, spooled].into_iter().flatten().fold(now, i64::min)
     }
 
     fn failed(&self, error: &ConsumeError) {
@@ -172,12 +231,21 @@ impl Claim<'_> {
         &self.own
     }
 
-    /// The events of the caller's own ids are safe.
-    pub fn land(mut self) -> Joined {
-        let now = Instant::now();
+    /// The events of the caller's own ids are on Kafka.
+    pub fn land(self) -> Joined {
         // Told before it leaves the flights: the watermark counts on it.
         self.seen.tell(&self.own);
-        self.own.iter().for_each(|id| self.seen.table.land(*id, &self.flight, now));
+        self.end(Table::land)
+    }
+
+    /// The events of the caller's own ids are in the spool, which follows them from now on.
+    pub fn land_spooled(self) -> Joined {
+        self.end(Table::land_spooled)
+    }
+
+    fn end(mut self, land: impl Fn(&Table, SeenId, &Arc<Flight>, Instant)) -> Joined {
+        let now = Instant::now();
+        self.own.iter().for_each(|id| land(&self.seen.table, *id, &self.flight, now));
         self.flight.end(true);
         self.landed = true;
         Joined(std::mem::take(&mut self.joined))
@@ -270,6 +338,45 @@ mod tests {
         drop(one);
         assert_eq!(two.failed().await, [id(1)]);
         assert_eq!(three.failed().await, [id(1)]);
+    }
+
+    #[tokio::test]
+    async fn d4_what_is_spooled_is_told_when_it_is_on_kafka() {
+        let seen = Seen::shared(Duration::from_secs(60), 1000, SeenMetrics::default());
+        let oldest = Arc::new(Mutex::new(Some(5_000_000_000)));
+        seen.follow_spool({
+            let oldest = oldest.clone();
+            move || *oldest.lock().expect("no panic")
+        });
+        drop(seen.claim(&[id(1), id(2)]).land_spooled());
+        assert!(seen.claim(&[id(1), id(2)]).own().is_empty(), "a redelivery is recognised");
+        assert!(seen.outbox().expect("is shared").ids.is_empty(), "told though it is not on Kafka");
+        assert_eq!(seen.watermark_millis(), 5_000_000_000 - SPOOL_DISORDER_MILLIS);
+        // Another replica had published one of them.
+        seen.learn([id(2)], false);
+        assert!(!seen.is_published(id(1)) && seen.is_published(id(2)));
+        seen.learn([id(1)], true);
+        assert_eq!(seen.outbox().expect("is shared").ids, [id(1)]);
+        *oldest.lock().expect("no panic") = None;
+        assert!(seen.watermark_millis() > 5_000_000_000);
+    }
+
+    #[tokio::test]
+    async fn d4_doubts_end_when_the_index_is_filled_or_passed_over() {
+        let seen = Seen::shared(Duration::from_secs(60), 1000, SeenMetrics::default());
+        for filling in [Filling::Filling, Filling::Behind, Filling::Blind] {
+            seen.state.set(filling, None);
+            assert!(seen.doubts(), "{filling:?}");
+        }
+        seen.pass_over();
+        seen.certain().await;
+        seen.state.set(Filling::Behind, None);
+        assert!(!seen.doubts(), "passed over until it is filled again");
+        seen.state.set(Filling::Filled, None);
+        seen.state.set(Filling::Behind, None);
+        assert!(seen.doubts());
+        let certain = seen.certain();
+        tokio::join!(certain, async { seen.state.set(Filling::Filled, None) });
     }
 
     #[test]

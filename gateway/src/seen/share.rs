@@ -77,7 +77,8 @@ impl Teller {
             self.seen.status();
         }
         self.silent_turns = SILENT_TURNS;
-        if self.tell().await {
+        // What stays in the spool may yet turn out to be on Kafka: then it is looked for from the watermark on.
+        if self.tell().await && self.seen.oldest_spooled().is_none() {
             let goodbye = self.batch(self.told_millis, Some(End::Goodbye), &[]);
             let _ = self.publisher.publish(vec![goodbye.to_record()]).await;
         }

@@ -1,6 +1,6 @@
 //! How much the index knows.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,17 +31,27 @@ const ALL: [Filling; 5] = [Filling::Local, Filling::Filling, Filling::Filled, Fi
 
 pub struct State {
     filling: AtomicU8,
+    /// It was waited for in vain: what it does not know is passed over until it is filled again.
+    passed_over: AtomicBool,
     reason: Mutex<Option<String>>,
     changed: Notify,
 }
 
 impl State {
     pub fn of(filling: Filling) -> Self {
-        Self { filling: AtomicU8::new(filling as u8), reason: Mutex::default(), changed: Notify::new() }
+        Self {
+            filling: AtomicU8::new(filling as u8),
+            passed_over: AtomicBool::new(false),
+            reason: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     pub fn set(&self, filling: Filling, reason: Option<String>) {
         *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        if filling == Filling::Filled {
+            self.passed_over.store(false, Ordering::Release);
+        }
         if self.filling.swap(filling as u8, Ordering::Release) != filling as u8 {
             tracing::debug!(?filling, "seen index");
             self.changed.notify_waiters();
@@ -55,6 +65,30 @@ impl State {
     /// A new id is new to all replicas.
     pub fn knows_all(&self) -> bool {
         matches!(self.now(), Filling::Local | Filling::Filled)
+    }
+
+    /// What is new here may not be new to all replicas, and it is worth waiting until that is known.
+    pub fn doubts(&self) -> bool {
+        !self.knows_all() && !self.passed_over.load(Ordering::Acquire)
+    }
+
+    /// Nobody waits any longer; true = somebody did.
+    pub fn pass_over(&self) -> bool {
+        let waited = self.doubts();
+        self.passed_over.store(true, Ordering::Release);
+        waited
+    }
+
+    /// Returns when there are no doubts.
+    pub async fn certain(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if !self.doubts() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     pub async fn ready(&self) {

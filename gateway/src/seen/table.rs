@@ -5,7 +5,7 @@
 //! for at least the window and at most an eighth of it longer, unless the number of ids is reached first: then the
 //! oldest eighth goes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ struct Shard {
     /// Number of the last slice; they count up and begin again after 255.
     newest: u8,
     flights: HashMap<SeenId, Arc<Flight>>,
+    /// Of the ids: those whose events are safe in the spool, and as far as is known not on Kafka.
+    spooled: HashSet<SeenId>,
 }
 
 struct Slice {
@@ -79,7 +81,23 @@ impl Table {
 
     /// The id is published; true = that was not known.
     pub fn insert(&self, id: SeenId, now: Instant) -> bool {
-        self.shard(id).insert(id, now, self.window, self.shard_ids_max)
+        let mut shard = self.shard(id);
+        let is_new = shard.insert(id, now, self.window, self.shard_ids_max);
+        shard.leave_spool(id) || is_new
+    }
+
+    /// The id's event is in the spool. Where it is known to be published it stays so.
+    pub fn spool(&self, id: SeenId, now: Instant) {
+        let mut shard = self.shard(id);
+        if shard.insert(id, now, self.window, self.shard_ids_max) {
+            shard.spooled.insert(id);
+        }
+    }
+
+    /// The id is known, and not only from the spool.
+    pub fn is_published(&self, id: SeenId) -> bool {
+        let shard = self.shard(id);
+        shard.ids.contains_key(&id) && !shard.spooled.contains(&id)
     }
 
     /// An id that was claimed is published: it is in no flight any more.
@@ -87,6 +105,12 @@ impl Table {
         let mut shard = self.shard(id);
         shard.insert(id, now, self.window, self.shard_ids_max);
         shard.release(id, flight);
+    }
+
+    /// An id that was claimed is in the spool: it is in no flight any more.
+    pub fn land_spooled(&self, id: SeenId, flight: &Arc<Flight>, now: Instant) {
+        self.spool(id, now);
+        self.shard(id).release(id, flight);
     }
 
     /// An id that was claimed is not published; the next one who asks has it.
@@ -148,6 +172,15 @@ impl Shard {
         if self.flights.get(&id).is_some_and(|own| Arc::ptr_eq(own, flight)) {
             self.flights.remove(&id);
         }
+    }
+
+    fn leave_spool(&mut self, id: SeenId) -> bool {
+        let was = self.spooled.remove(&id);
+        if was && self.spooled.is_empty() {
+            // An outage's ids may have been many.
+            self.spooled = HashSet::new();
+        }
+        was
     }
 
     /// Begins a new slice when the last one is full or has lasted long enough, and forgets the oldest.
@@ -240,6 +273,21 @@ mod tests {
             assert!(is_seen(&table, n), "{n} is forgotten, one of the newest");
         }
         assert!(!is_seen(&table, 0));
+    }
+
+    #[test]
+    fn d4_what_is_spooled_is_seen_but_not_published_until_somebody_says_so() {
+        let table = Table::new(WINDOW, 1 << 10);
+        let now = Instant::now();
+        table.spool(id(1), now);
+        table.spool(id(2), now);
+        assert!(is_seen(&table, 1) && !table.is_published(id(1)));
+        assert!(table.insert(id(1), now), "that it is published was not known");
+        assert!(!table.insert(id(1), now));
+        assert!(table.is_published(id(1)) && !table.is_published(id(2)) && !table.is_published(id(3)));
+        // A copy that went into the spool changes nothing.
+        table.spool(id(1), now);
+        assert!(table.is_published(id(1)));
     }
 
     #[test]

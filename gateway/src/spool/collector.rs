@@ -41,10 +41,11 @@ const GAUGES: [(&str, &str, Reading); 8] = [
     ("spool_damaged_entries", "Damaged entries that are kept for people", |f| whole(&f.damaged)),
 ];
 
-const COUNTERS: [(&str, &str, Reading); 7] = [
+const COUNTERS: [(&str, &str, Reading); 8] = [
     ("spool_inputs", "Inputs that went into the spool", |f| whole(&f.spooled)),
     ("spool_drained", "Entries of the spool that Kafka has got", |f| whole(&f.drained)),
     ("spool_confirmed_late", "Of those drained: confirmed after all, not sent again", |f| whole(&f.confirmed_late)),
+    ("spool_duplicates", "Of those drained: another copy was on Kafka, not sent again", |f| whole(&f.duplicates)),
     ("spool_dead_lettered", "Of those drained: refused by Kafka for good", |f| whole(&f.dead_lettered)),
     ("spool_refused_full", "Inputs refused because the spool was full", |f| whole(&f.refused_full)),
     ("spool_errors", "Failures of the spool's disk or database", |f| whole(&f.errors)),

@@ -4,13 +4,17 @@
 //! long as it takes. So the drain only feeds it, up to a window, and forgets entries from the front as they are confirmed.
 //! Where a send fails all the same (a refusal, missing rights, a producer that broke) the drain waits until everything
 //! under way is settled and takes what failed one by one.
+//!
+//! Between an input's way into the spool and its turn another replica may have published a redelivery of it, or this one's
+//! first send may have arrived unheard. So each entry is asked for in the seen index before it is sent, once the index
+//! knows all; ids become known to the others when Kafka has their events (D4).
 
 mod careful;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +30,8 @@ use crate::delivery::push::Sending;
 use crate::intake::backoff::Backoff;
 use crate::pipeline::blobs::BlobStore;
 use crate::pipeline::deadletter;
+use crate::pipeline::record::{Record, TopicRole};
+use crate::seen::{Seen, SeenId};
 use crate::telemetry::counters::{Fate, Metrics};
 
 /// What is on its way at once.
@@ -38,12 +44,15 @@ const READ_BYTES: usize = 1 << 20;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How often it is looked whether entries have become too old.
 const AGE_TICK: Duration = Duration::from_secs(5);
+/// How long entries wait for the seen index while Kafka is there. Then it is missing rights or its topic.
+const DOUBT_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the drain works with.
 #[derive(Clone)]
 pub struct DrainParts {
     pub spool: Spool,
     pub lane: Arc<dyn Lane>,
+    pub seen: Arc<Seen>,
     pub blobs: BlobStore,
     pub metrics: Arc<Metrics>,
 }
@@ -89,10 +98,19 @@ struct Worker {
     under_way_bytes: usize,
     backoff: Backoff,
     told_old: bool,
+    /// Since when an entry has waited for the seen index with Kafka there.
+    doubting: Option<Instant>,
 }
 
 /// A step could not be done now.
 struct Later(String);
+
+/// What became of an entry whose turn it is.
+enum Turn {
+    Sent,
+    /// It waits until the seen index knows all.
+    Doubtful,
+}
 
 impl Worker {
     fn new(parts: DrainParts, stop: CancellationToken) -> Self {
@@ -106,6 +124,7 @@ impl Worker {
             under_way_bytes: 0,
             backoff: Backoff::new(PAUSE.0, PAUSE.1, "spool"),
             told_old: false,
+            doubting: None,
         }
     }
 
@@ -137,6 +156,8 @@ impl Worker {
                 () = settled(self.under_way.front()) => self.reap().await,
                 () = changed, if pause.is_none() && self.has_room() => {}
                 () = pausing => {}
+                () = self.parts.seen.certain(), if self.doubting.is_some() => {}
+                () = tokio::time::sleep(PAUSE.1), if self.doubting.is_some() => {}
                 _ = age.tick() => self.watch_age(),
             }
         }
@@ -163,7 +184,11 @@ impl Worker {
                 Some(Err(_)) => {}
             }
             match self.ready.pop_front() {
-                Some(Ok(entry)) => self.hand_over(entry)?,
+                Some(Ok(entry)) => {
+                    if let Turn::Doubtful = self.hand_over(entry)? {
+                        break;
+                    }
+                }
                 Some(Err(damaged)) => self.put_aside(damaged)?,
                 None => break,
             }
@@ -246,28 +271,72 @@ impl Worker {
         Ok(())
     }
 
-    fn hand_over(&mut self, entry: Entry) -> Result<(), Later> {
+    fn hand_over(&mut self, mut entry: Entry) -> Result<Turn, Later> {
         let first = self.parts.spool.take_first(entry.id);
         let is_first = first.is_some();
+        if !is_first {
+            if self.must_wait() {
+                self.ready.push_front(Ok(entry));
+                return Ok(Turn::Doubtful);
+            }
+            self.leave_out_published(&mut entry);
+        }
         let sent = match first {
             Some(sent) => Ok(sent),
+            None if entry.records.is_empty() => Ok(settled_as(None)),
             None => self.parts.lane.send(&[&entry.records]).map(|mut sent| sent.swap_remove(0)),
         };
         let sent = match sent {
             Ok(sent) => sent,
             // It never can be: as if Kafka had said so.
-            Err(refused @ PublishError::Refused { .. }) => {
-                let settled = Sending::of(1);
-                settled.settle(1, Some(refused));
-                settled
-            }
+            Err(refused @ PublishError::Refused { .. }) => settled_as(Some(refused)),
             Err(PublishError::Unavailable(reason)) => {
                 self.ready.push_front(Ok(entry));
                 return Err(Later(reason));
             }
         };
         self.follow(entry, sent, is_first);
-        Ok(())
+        Ok(Turn::Sent)
+    }
+
+    /// The seen index will know more in a moment.
+    fn must_wait(&mut self) -> bool {
+        if !self.parts.seen.doubts() {
+            self.doubting = None;
+            return false;
+        }
+        let since = *self.doubting.get_or_insert_with(Instant::now);
+        if !self.parts.lane.is_usable() {
+            self.doubting = Some(Instant::now());
+        } else if since.elapsed() > DOUBT_LIMIT {
+            self.parts.seen.pass_over();
+            self.doubting = None;
+            return false;
+        }
+        true
+    }
+
+    /// Takes from an entry what is on Kafka already. With nothing left to recognise it by, all of it is.
+    fn leave_out_published(&self, entry: &mut Entry) {
+        let ids = entry.records.iter().filter_map(SeenId::of).count();
+        let is_published = |record: &Record| SeenId::of(record).is_some_and(|id| self.parts.seen.is_published(id));
+        entry.records.retain(|record| !is_published(record));
+        let left = entry.records.iter().filter_map(SeenId::of).count();
+        if left == ids {
+            return;
+        }
+        self.parts.spool.figures().duplicates.fetch_add(1, Ordering::Relaxed);
+        if left == 0 {
+            entry.records.clear();
+            entry.fate = entry.fate.map(|_| Fate::Duplicate);
+        } else if let Some(Fate::Published { events }) = &mut entry.fate {
+            *events = entry.records.iter().filter(|record| record.topic == TopicRole::Events).count();
+        }
+    }
+
+    /// Kafka has an entry, or a dead letter in its place: the other replicas are told, before it leaves the spool.
+    fn landed(&self, entry: &Entry) {
+        self.parts.seen.learn(entry.records.iter().filter_map(SeenId::of), true);
     }
 
     fn follow(&mut self, entry: Entry, sent: Sent, first: bool) {
@@ -290,7 +359,7 @@ impl Worker {
         let fate = (!instance.is_empty()).then_some(Fate::DeadLettered);
         // The row is gone from the entries already: nothing to count there.
         let entry = Entry { id, instance, accepted_at, fate, records: vec![letter], blobs: 0, bytes: 0 };
-        self.hand_over(entry)
+        self.hand_over(entry).map(drop)
     }
 
     /// Entries at the front have their verdict.
@@ -313,6 +382,7 @@ impl Worker {
             if first {
                 self.parts.spool.figures().confirmed_late.fetch_add(1, Ordering::Relaxed);
             }
+            self.landed(&entry);
             self.count(&entry, entry.fate);
             last = Some(entry.id);
             entries += u64::from(entry.bytes > 0);
@@ -343,6 +413,13 @@ impl Worker {
         }
         self.told_old = old;
     }
+}
+
+/// For what need not be sent, or never can be.
+fn settled_as(failure: Option<PublishError>) -> Sent {
+    let settled = Sending::of(1);
+    settled.settle(1, failure);
+    settled
 }
 
 /// Returns when the entry at the front has its verdict; never when there is none.

@@ -26,6 +26,8 @@ pub struct Figures {
     pub drained: AtomicU64,
     /// Of those drained: confirmed by Kafka after all, and not sent again.
     pub confirmed_late: AtomicU64,
+    /// Of those drained: found on Kafka when their turn came, in part or whole, and not sent again.
+    pub duplicates: AtomicU64,
     /// Of those drained: refused by Kafka for good, now dead letters.
     pub dead_lettered: AtomicU64,
     /// Something found no room, and nothing was removed since.

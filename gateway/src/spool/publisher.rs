@@ -3,7 +3,8 @@
 //! An input goes to Kafka when nothing is in the spool. What Kafka has not confirmed in time goes into the spool and is
 //! answered; its records stay on their way, and when they arrive after all the entry is not sent again. While the spool
 //! holds anything, input goes behind it, never past it: once all of it is on its way, input waits for that moment and goes
-//! straight again. While Kafka is known to be away nobody waits for it.
+//! straight again. While Kafka is known to be away nobody waits for it. While the seen index does not know what other
+//! replicas have published, everything goes into the spool: the drain asks the index again (D4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::writer::Spool;
 use crate::clock::now;
 use crate::delivery::{Parcel, PublishError, Publisher, Safe};
 use crate::pipeline::record::Record;
+use crate::seen::Seen;
 
 /// Of the time until an input must be answered, the part that Kafka has; the rest is for the disk.
 const KAFKA_SHARE: (u32, u32) = (3, 5);
@@ -28,6 +30,7 @@ const KAFKA_SHARE: (u32, u32) = (3, 5);
 pub struct SpoolPublisher {
     lane: Arc<dyn Lane>,
     spool: Spool,
+    seen: Arc<Seen>,
     patience: Duration,
     closing: CancellationToken,
 }
@@ -43,9 +46,9 @@ enum Live {
 
 impl SpoolPublisher {
     /// `deadline`: when inputs must be answered.
-    pub fn new(lane: Arc<dyn Lane>, spool: Spool, deadline: Duration) -> Self {
+    pub fn new(lane: Arc<dyn Lane>, spool: Spool, seen: Arc<Seen>, deadline: Duration) -> Self {
         let patience = deadline * KAFKA_SHARE.0 / KAFKA_SHARE.1;
-        Self { lane, spool, patience, closing: CancellationToken::new() }
+        Self { lane, spool, seen, patience, closing: CancellationToken::new() }
     }
 
     /// From now on nobody waits for Kafka: what it does not confirm at once goes into the spool.
@@ -55,6 +58,9 @@ impl SpoolPublisher {
 
     /// Whether an input may go to Kafka now. Waits where that is about to become true.
     async fn may_pass(&self, until: Instant) -> bool {
+        if self.seen.doubts() {
+            return false;
+        }
         // Nearly always: no waiting, and no lock for being woken.
         if self.spool.gate().before() == Before::Nothing && self.lane.is_usable() && !self.closing.is_cancelled() {
             return true;

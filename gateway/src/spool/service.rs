@@ -19,24 +19,35 @@ pub struct SpoolService {
     pub spool: Spool,
     pub publisher: Arc<SpoolPublisher>,
     lane: Arc<dyn Lane>,
+    seen: Arc<Seen>,
     drain: Option<Drain>,
 }
 
 impl SpoolService {
-    /// Opens it. Nothing is drained yet.
-    pub fn open(settings: SpoolSettings, lane: Arc<dyn Lane>, deadline: Duration) -> Result<Self, SpoolError> {
+    /// Opens it, and tells the index what an earlier process has answered and has not seen on Kafka: a redelivery of it
+    /// must not be published again (D4). Nothing is drained yet.
+    pub fn open(
+        settings: SpoolSettings,
+        lane: Arc<dyn Lane>,
+        seen: Arc<Seen>,
+        deadline: Duration,
+    ) -> Result<Self, SpoolError> {
         let spool = Spool::open(settings)?;
-        let publisher = Arc::new(SpoolPublisher::new(lane.clone(), spool.clone(), deadline));
-        Ok(Self { spool, publisher, lane, drain: None })
+        let publisher = Arc::new(SpoolPublisher::new(lane.clone(), spool.clone(), seen.clone(), deadline));
+        let service = Self { spool, publisher, lane, seen, drain: None };
+        if let Err(error) = service.teach() {
+            tracing::warn!(%error, "what the spool holds is not known to the index; its redeliveries may appear twice");
+        }
+        let spool = service.spool.clone();
+        service.seen.follow_spool(move || spool.figures().oldest().map(|oldest| oldest.unix_millis()));
+        Ok(service)
     }
 
-    /// Tells the index what an earlier process has answered and Kafka does not have yet: a redelivery of it must not be
-    /// published again (D4). Before the first input comes.
-    pub fn teach(&self, seen: &Seen) -> Result<(), SpoolError> {
+    fn teach(&self) -> Result<(), SpoolError> {
         if self.spool.found().entries == 0 {
             return Ok(());
         }
-        self.spool.reader()?.heads(|record| seen.learn(SeenId::of(record), true))
+        self.spool.reader()?.heads(|record| self.seen.spooled(SeenId::of(record)))
     }
 
     /// Counts what an earlier process left, and drains from now on. The instances' counters have to be there.
@@ -51,7 +62,8 @@ impl SpoolService {
                 counters.recovered(*entries);
             }
         }
-        let parts = DrainParts { spool: self.spool.clone(), lane: self.lane.clone(), blobs, metrics };
+        let (spool, lane, seen) = (self.spool.clone(), self.lane.clone(), self.seen.clone());
+        let parts = DrainParts { spool, lane, seen, blobs, metrics };
         self.drain = Some(Drain::start(parts));
     }
 

@@ -106,7 +106,7 @@ async fn live_through(dir: &Path, blobs: &Path) {
         let metrics = Arc::new(Metrics::default());
         let counters = metrics.instance("i", "fake");
         let deadline = Duration::from_secs(10);
-        let mut service = SpoolService::open(settings(dir), kafka.clone(), deadline).expect("opens");
+        let mut service = SpoolService::open(settings(dir), kafka.clone(), Arc::default(), deadline).expect("opens");
         service.drain(BlobStore::open(&Blobs::default(), blobs).expect("a store"), metrics.clone());
         for group in 0..INPUTS / 6 / AT_ONCE + 1 {
             // In the middle of a round Kafka goes or comes.

@@ -83,7 +83,7 @@ fn measure(address: &str, pid: u32, connections: usize, plan: &Plan) -> Result<F
 fn config(bootstrap: &str, partitions: i32) -> String {
     format!(
         "kafka: {{ brokers: [\"{bootstrap}\"] }}\n\
-         topics: {{ events: {{ partitions: {partitions}, replication: 1 }}, deadletter: {{ replication: 1 }}, fetches: {{ replication: 1 }}, cursors: {{ replication: 1 }} }}\n\
+         topics: {{ events: {{ partitions: {partitions}, replication: 1 }}, deadletter: {{ replication: 1 }}, fetches: {{ replication: 1 }}, cursors: {{ replication: 1 }}, seen: {{ replication: 1 }} }}\n\
          raw: off\n\
          ingress: {{ listen: \"@INGRESS@\" }}\nadmin: {{ listen: \"@ADMIN@\" }}\ndata_dir: \"@DATA@\"\n\
          instances: {{ slack: {{ connector: slack, options: {{ signing_secret: {SECRET} }} }} }}\n"

@@ -51,6 +51,10 @@ fn promised_time_after(answered: Instant) -> Result<()> {
 fn everything(gateway: &Gateway, kafka: &Kafka, config: &Config) -> Result<Vec<Record>> {
     const LAST: usize = 999_999;
     send(gateway, [LAST])?;
+    // What came right after a start, before the index was filled, may have gone by the spool.
+    wait::until_true(LIMIT, "an empty spool", || {
+        gateway.metric("inlet_spool_entries", &[]).is_ok_and(|entries| entries == 0.0)
+    })?;
     let mut committed = Committed::open(&kafka.bootstrap(), &config.events(), LIMIT)?;
     let text = format!("message {LAST}");
     committed.read_until(LIMIT, "the last message", |records| {

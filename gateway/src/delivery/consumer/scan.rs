@@ -30,6 +30,9 @@ pub enum Isolation {
 /// All partitions of one topic, each in its order.
 pub struct Scan {
     consumer: BaseConsumer<Quiet>,
+    name: String,
+    /// What is read next of each partition.
+    next: HashMap<i32, i64>,
     /// Offsets that each partition's end had at the start, as far as they are not reached.
     ends: HashMap<i32, i64>,
     offsets: u64,
@@ -54,20 +57,21 @@ impl Scan {
         }
         let begins = begins(&consumer, name, &partitions, since_millis)?;
         let mut list = TopicPartitionList::new();
-        let (mut ends, mut offsets, mut shortened) = (HashMap::new(), 0, 0);
+        let (mut next, mut ends, mut offsets, mut shortened) = (HashMap::new(), HashMap::new(), 0, 0);
         for partition in partitions {
             let (low, high) = consumer.fetch_watermarks(name, partition, CALL_LIMIT)?;
             shortened += usize::from(low > 0);
             // Records of that time that are gone, or not there yet.
             let begin = begins.get(&partition).copied().unwrap_or(low).clamp(low, high);
             list.add_partition_offset(name, partition, Offset::Offset(begin))?;
+            next.insert(partition, begin);
             if begin < high {
                 ends.insert(partition, high);
                 offsets += high.abs_diff(begin);
             }
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, ends, offsets, shortened })
+        Ok(Self { consumer, name: name.clone(), next, ends, offsets, shortened })
     }
 
     /// Offsets between the begin and the end: about the number of records, for progress.
@@ -80,17 +84,29 @@ impl Scan {
         self.shortened
     }
 
-    /// Everything that was there at the start has been read.
+    /// Moves the end to where it is now.
+    pub fn extend(&mut self) -> Result<(), ConsumeError> {
+        for (partition, next) in &self.next {
+            let (_, high) = self.consumer.fetch_watermarks(&self.name, *partition, CALL_LIMIT)?;
+            if *next < high {
+                self.ends.insert(*partition, high);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was there at the start, or when the end was moved, has been read.
     pub fn at_end(&self) -> bool {
         self.ends.is_empty()
     }
 
     /// The next record, or nothing within `wait` or while Kafka is away. Reads on behind the end.
     pub fn poll(&mut self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, ConsumeError> {
-        let Self { consumer, ends, .. } = self;
+        let Self { consumer, ends, next, .. } = self;
         match consumer.poll(wait) {
             None => Ok(None),
             Some(Ok(message)) => {
+                next.insert(message.partition(), message.offset() + 1);
                 if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
                     ends.remove(&message.partition());
                 }
@@ -98,7 +114,9 @@ impl Scan {
             }
             // The last offsets may be those of transaction markers, which no reader sees.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                ends.remove(&partition);
+                if let Some(end) = ends.remove(&partition) {
+                    next.insert(partition, end);
+                }
                 Ok(None)
             }
             Some(Err(error)) if is_passing(&error) => {

@@ -234,6 +234,10 @@ fn move_all(from: &KafkaSettings, target: &KafkaSettings, same_topic: bool) -> R
     let old = reader.partitions(CALL_LIMIT)?;
     let positions = reader.read_all(|| true)?;
     fence(from, old, &positions)?;
+    let seat = Seat { shard: 0, transactional_id: format!("{}reshard", from.transactional_id_prefix()), job: None };
+    let control = Control::default();
+    // Also ends what another reshard left half-done.
+    let transactions = Transactions::open(from, &seat, &control, |_| {})?;
     // Again, behind the fences: nobody can have committed since.
     nobody_runs(from)?;
     let positions = reader.read_all(|| true)?;
@@ -260,10 +264,13 @@ fn move_all(from: &KafkaSettings, target: &KafkaSettings, same_topic: bool) -> R
         return Err(ManageError::Impossible(text));
     }
     let (writes, moved) = plan(from, target, same_topic, old, &positions);
-    let seat = Seat { shard: 0, transactional_id: format!("{}reshard", from.transactional_id_prefix()), job: None };
-    let control = Control::default();
     if !writes.is_empty() {
-        Transactions::open(from, &seat, &control, |_| {})?.write(&writes)?;
+        transactions.write(&writes)?;
+        drop(transactions);
+        // A commit is answered before its markers lie in every partition, and until then readers of committed records
+        // miss the positions. The next owners initialise other ids; that of the transaction is only given anew when all
+        // markers are there.
+        Transactions::open(from, &seat, &control, |_| {})?;
     }
     CursorReader::new(target)?.check_placement(to.1, || true)?;
     nobody_runs(from)?;

@@ -35,6 +35,7 @@ impl Worker {
             if first && sent.verdict() == Some(Ok(())) {
                 self.parts.spool.figures().confirmed_late.fetch_add(1, Ordering::Relaxed);
             }
+            self.landed(&entry);
             self.count(&entry, fate);
             self.parts.spool.remove_through(entry.id, u64::from(entry.bytes > 0), entry.bytes);
         }

@@ -1,7 +1,7 @@
 //! Into the spool and out of it: order, no second send, dead letters, restarts.
 
 use super::*;
-use crate::seen::{Seen, SeenId};
+use crate::seen::Filling;
 
 #[tokio::test]
 async fn d6_input_goes_past_an_empty_spool_while_kafka_is_well() {
@@ -187,16 +187,68 @@ async fn many_conversations_at_once_keep_their_own_order() {
     assert_eq!(world.tally().published as usize, 16 * EACH);
 }
 
+const SPOOLED: &str = "392e0df1-0f59-894f-bdc3-ce4fce0b5fb0";
+const OTHER: &str = "78f0124f-53b2-88f2-8ede-3d3a7b030c9a";
+
+fn ids() -> [SeenId; 2] {
+    [SPOOLED, OTHER].map(|id| SeenId::of(&record("a", id)).expect("an id"))
+}
+
+fn shared() -> Arc<Seen> {
+    Arc::new(Seen::shared(LIMIT, 1000, SeenMetrics::default()))
+}
+
 /// What an earlier process answered and Kafka does not have yet is known when it is sent again.
 #[tokio::test]
 async fn d4_the_index_learns_what_the_spool_holds() {
-    const SPOOLED: &str = "392e0df1-0f59-894f-bdc3-ce4fce0b5fb0";
-    const OTHER: &str = "78f0124f-53b2-88f2-8ede-3d3a7b030c9a";
     let world = World::new(Mode::Away);
     assert!(world.input("a", SPOOLED).await.expect("taken"));
     let world = world.restart(Mode::Away).await;
-    let seen = Seen::default();
-    world.service.teach(&seen).expect("can be read");
-    let [spooled, other] = [SPOOLED, OTHER].map(|id| SeenId::of(&record("a", id)).expect("an id"));
-    assert_eq!(seen.claim(&[spooled, other]).own(), [other]);
+    let [spooled, other] = ids();
+    assert_eq!(world.seen.claim(&[spooled, other]).own(), [other]);
+    assert!(!world.seen.is_published(spooled));
+}
+
+/// A redelivery went to another replica meanwhile, or the process before did not hear that its send had arrived.
+#[tokio::test]
+async fn d4_what_is_on_kafka_when_its_turn_comes_is_not_sent_again() {
+    for restarted in [false, true] {
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        let mut world = World::with_index(dir.clone(), Mode::Away, ROOM, shared()).expect("opens");
+        for id in [SPOOLED, OTHER] {
+            assert!(world.input("a", id).await.expect("taken"));
+        }
+        if restarted {
+            world.service.stop().await;
+            world = World::with_index(dir, Mode::Away, ROOM, shared()).expect("opens");
+        }
+        let [spooled, other] = ids();
+        world.seen.learn([spooled], false);
+        world.seen.set_filling(Filling::Filled);
+        world.lane.set(Mode::Up);
+        world.drained().await;
+        assert_eq!(world.texts(), [OTHER], "restarted: {restarted}");
+        assert_eq!((world.tally().duplicate, world.tally().published), (1, 1));
+        assert!(world.seen.is_published(other));
+    }
+}
+
+/// Nothing goes past an index that does not know what the others have published; it is safe meanwhile, and in order.
+#[tokio::test]
+async fn d4_the_drain_waits_until_the_index_knows_all() {
+    let seen = shared();
+    let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+    let world = World::with_index(dir, Mode::Up, ROOM, seen.clone()).expect("opens");
+    assert!(world.input("a", OTHER).await.expect("taken"), "published though the index is being filled");
+    assert!(world.input("a", SPOOLED).await.expect("taken"));
+    let entries = || world.service.spool.figures().entries.load(std::sync::atomic::Ordering::Relaxed);
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+        assert_eq!((entries(), world.texts().len()), (2, 0));
+    }
+    seen.learn([ids()[0]], false);
+    seen.set_filling(Filling::Filled);
+    world.drained().await;
+    assert_eq!(world.texts(), [OTHER]);
+    assert!(!world.input("a", "next").await.expect("taken"), "spooled though the index knows all");
 }

@@ -22,6 +22,7 @@ use crate::config::model::Blobs;
 use crate::delivery::{Parcel, PublishError, Publisher, Safe};
 use crate::pipeline::blobs::BlobStore;
 use crate::pipeline::record::{Record, TopicRole};
+use crate::seen::{Seen, SeenId, SeenMetrics};
 use crate::telemetry::counters::{Fate, InFlight, InstanceCounters, Metrics, Returned, Tally};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -32,6 +33,7 @@ const ROOM: u64 = 64 << 20;
 /// A gateway's spool, its counters and its Kafka.
 struct World {
     service: SpoolService,
+    seen: Arc<Seen>,
     lane: Arc<FakeLane>,
     counters: InstanceCounters,
     dir: Arc<TempDir>,
@@ -47,13 +49,17 @@ impl World {
     }
 
     fn try_within(dir: Arc<TempDir>, mode: Mode, max_bytes: u64) -> Result<Self, SpoolError> {
+        Self::with_index(dir, mode, max_bytes, Arc::default())
+    }
+
+    fn with_index(dir: Arc<TempDir>, mode: Mode, max_bytes: u64, seen: Arc<Seen>) -> Result<Self, SpoolError> {
         let lane = Arc::new(FakeLane::new(mode));
         let metrics = Arc::new(Metrics::default());
         let counters = metrics.instance("i", "fake");
         let settings = SpoolSettings { dir: dir.path().join("spool"), max_bytes, max_age: Duration::from_secs(3600) };
-        let mut service = SpoolService::open(settings, lane.clone(), DEADLINE)?;
+        let mut service = SpoolService::open(settings, lane.clone(), seen.clone(), DEADLINE)?;
         service.drain(blobs(dir.path()), metrics);
-        Ok(Self { service, lane, counters, dir })
+        Ok(Self { service, seen, lane, counters, dir })
     }
 
     /// The process ends and another begins.

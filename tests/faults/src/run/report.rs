@@ -35,15 +35,6 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.verdict.is_clean() && self.goodbyes.iter().all(String::is_empty)
     }
-
-    /// The same, but for redeliveries that were published again (D4).
-    pub fn is_clean_but_for_redeliveries(&self) -> bool {
-        let Verdict { lost, doubled, republished, reordered, corrupted, invented, ids, .. } = &self.verdict;
-        let others = [lost, reordered, corrupted, invented, ids];
-        others.iter().all(|list| list.is_empty())
-            && doubled.len() == *republished
-            && self.goodbyes.iter().all(String::is_empty)
-    }
 }
 
 impl fmt::Display for Report {
