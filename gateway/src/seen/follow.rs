@@ -124,8 +124,13 @@ impl Follower {
             self.seen.state.set(Filling::Behind, Some("nothing comes from Kafka".to_owned()));
         } else if self.seen.state.now() != Filling::Filled {
             // Its own batch is back; that may have been an old one, and others may have told much, or be gone.
-            scan.extend()?;
-            self.catch_up(scan)?;
+            let caught_up = scan.extend().and_then(|()| self.catch_up(scan));
+            if let Err(error) = caught_up {
+                // Leaders move while Kafka comes back. What was read stays read: no reason to begin anew.
+                self.seen.state.set(Filling::Behind, Some(error.to_string()));
+                std::thread::sleep(RETRY);
+                return Ok(());
+            }
         }
         let mut silent = self.peers.silent();
         // Kafka did not take this one's own batches for a while, but takes them again: nothing is missing here.

@@ -179,6 +179,10 @@ impl Worker {
                 None => break,
                 Some(Ok(entry)) => {
                     let (id, blobs) = (entry.id, entry.blobs);
+                    // Not again and again while it waits.
+                    if blobs > 0 && self.must_wait() {
+                        break;
+                    }
                     self.store_blobs(id, blobs).await?;
                 }
                 Some(Err(_)) => {}

@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod events;
 mod outage;
+mod overload;
 
 use anyhow::Result;
 use inlet_tests::http_client::Request;
