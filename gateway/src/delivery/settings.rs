@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
-use super::consumer::Isolation;
+use super::consumer::{Isolation, reached};
 
 pub use super::sections::{KafkaSection, Property, Retention, TopicSection, TopicsSection};
 pub use super::topic_settings::{CleanupPolicy, TopicSettings, Topics};
@@ -253,6 +253,7 @@ impl KafkaSettings {
         let mut config = self.reader(&self.tail_group())?;
         config.set("fetch.wait.max.ms", millis(SCAN_FETCH_WAIT));
         config.set("queued.max.messages.kbytes", SCAN_QUEUE_KBYTES.to_string());
+        config.set("statistics.interval.ms", reached::INTERVAL_MILLIS);
         if isolation == Isolation::Uncommitted {
             config.set("isolation.level", "read_uncommitted");
         }

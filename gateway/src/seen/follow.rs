@@ -67,14 +67,15 @@ impl Follower {
 
     fn follow(&mut self) -> Result<(), ConsumeError> {
         let since = crate::clock::now().minus(self.window).unix_millis();
-        let mut scan = Scan::open(&self.settings, TopicRole::Seen, Some(since), Isolation::Committed)?;
+        let mut scan = Scan::open(&self.settings, TopicRole::Seen, Some(since), Isolation::Committed)?.whole();
         self.catch_up(&mut scan)?;
+        let filled = Instant::now();
         tracing::debug!(status = ?self.seen.status(), "seen index is filled");
         while !self.stop.is_cancelled() {
             if let Some(message) = scan.poll(POLL)? {
                 self.hear(&message);
             }
-            self.judge(&mut scan)?;
+            self.judge(&mut scan, filled)?;
         }
         Ok(())
     }
@@ -118,8 +119,8 @@ impl Follower {
     }
 
     /// Looks after those who fell silent, and whether it hears anything at all.
-    fn judge(&mut self, scan: &mut Scan) -> Result<(), ConsumeError> {
-        let hears = self.peers.own_heard().is_none_or(|heard| heard.elapsed() < BEHIND);
+    fn judge(&mut self, scan: &mut Scan, filled: Instant) -> Result<(), ConsumeError> {
+        let hears = self.peers.own_heard().unwrap_or(filled).elapsed() < BEHIND;
         if !hears {
             self.seen.state.set(Filling::Behind, Some("nothing comes from Kafka".to_owned()));
         } else if self.seen.state.now() != Filling::Filled {
@@ -155,7 +156,7 @@ impl Follower {
         let oldest = crate::clock::now().minus(self.window).unix_millis();
         let since = watermark.saturating_sub(CLOCKS.as_millis() as i64).max(oldest);
         let began = Instant::now();
-        let mut scan = Scan::open(&self.settings, TopicRole::Events, Some(since), Isolation::Uncommitted)?;
+        let mut scan = Scan::open(&self.settings, TopicRole::Events, Some(since), Isolation::Uncommitted)?.whole();
         let mut found = 0;
         while !scan.at_end() && !self.stop.is_cancelled() {
             if began.elapsed() > REPAIR_LIMIT {

@@ -2,6 +2,7 @@
 
 mod group;
 mod progress;
+pub(in crate::delivery) mod reached;
 mod scan;
 mod tail;
 

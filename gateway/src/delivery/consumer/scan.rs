@@ -10,8 +10,8 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::ConsumeError;
+use super::reached::Reached;
 use super::tail::is_passing;
-use crate::delivery::link::Quiet;
 use crate::delivery::settings::KafkaSettings;
 use crate::pipeline::record::TopicRole;
 
@@ -29,7 +29,9 @@ pub enum Isolation {
 
 /// All partitions of one topic, each in its order.
 pub struct Scan {
-    consumer: BaseConsumer<Quiet>,
+    consumer: BaseConsumer<Reached>,
+    /// Kafka's word that nothing more is there is not enough: see [`Reached`].
+    whole: bool,
     name: String,
     /// What is read next of each partition.
     next: HashMap<i32, i64>,
@@ -49,7 +51,7 @@ impl Scan {
         isolation: Isolation,
     ) -> Result<Self, ConsumeError> {
         let name = &settings.topics.get(role).name;
-        let consumer: BaseConsumer<Quiet> = settings.scanner(isolation)?.create_with_context(Quiet)?;
+        let consumer: BaseConsumer<Reached> = settings.scanner(isolation)?.create_with_context(Reached::default())?;
         let metadata = consumer.fetch_metadata(Some(name), CALL_LIMIT)?;
         let partitions: Vec<_> = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id()).collect();
         if partitions.is_empty() {
@@ -71,7 +73,14 @@ impl Scan {
             }
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, name: name.clone(), next, ends, offsets, shortened })
+        Ok(Self { consumer, whole: false, name: name.clone(), next, ends, offsets, shortened })
+    }
+
+    /// The end is where Kafka says that all of it is, though right after a change of leaders not all is shown yet; records
+    /// behind open transactions are waited for.
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
     }
 
     /// Offsets between the begin and the end: about the number of records, for progress.
@@ -102,9 +111,19 @@ impl Scan {
 
     /// The next record, or nothing within `wait` or while Kafka is away. Reads on behind the end.
     pub fn poll(&mut self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, ConsumeError> {
-        let Self { consumer, ends, next, .. } = self;
+        let Self { consumer, ends, next, whole, .. } = self;
         match consumer.poll(wait) {
-            None => Ok(None),
+            None => {
+                // Nothing is on its way to here: all before the place where the end was has been seen.
+                ends.retain(|partition, end| {
+                    let has_passed = consumer.context().has_passed(*partition, *end);
+                    if has_passed {
+                        next.insert(*partition, *end);
+                    }
+                    !has_passed
+                });
+                Ok(None)
+            }
             Some(Ok(message)) => {
                 next.insert(message.partition(), message.offset() + 1);
                 if ends.get(&message.partition()).is_some_and(|end| message.offset() + 1 >= *end) {
@@ -114,7 +133,7 @@ impl Scan {
             }
             // The last offsets may be those of transaction markers, which no reader sees.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if let Some(end) = ends.remove(&partition) {
+                if !*whole && let Some(end) = ends.remove(&partition) {
                     next.insert(partition, end);
                 }
                 Ok(None)
@@ -130,7 +149,7 @@ impl Scan {
 
 /// The first offset of that time, a partition; absent: from its beginning.
 fn begins(
-    consumer: &BaseConsumer<Quiet>,
+    consumer: &BaseConsumer<Reached>,
     name: &str,
     partitions: &[i32],
     since_millis: Option<i64>,
