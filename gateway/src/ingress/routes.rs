@@ -11,7 +11,9 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use connector_sdk::{Headers, Mount, RawEvent, Reply, Wire};
-use http::{HeaderValue, Request, StatusCode};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode, Version};
+use http_body::Body as _;
 
 use super::body::{BodyFault, BodyLimits, read};
 use super::peer::{Network, client};
@@ -27,6 +29,9 @@ pub type Hooks = HashMap<String, Arc<Hook>>;
 /// Bytes of bodies that all requests together hold; beyond it they are told to come again. One request's cap times the
 /// number of requests at once would be more memory than machines have.
 const BUFFERED_MAX_BYTES: usize = 512 << 20;
+
+/// A rest of a body that comes along with its head: whoever refuses it need not end the connection.
+const DRAINED_MAX_BYTES: u64 = 4096;
 
 /// All that answers requests on the public listener.
 pub struct Ingress {
@@ -76,6 +81,18 @@ impl Ingress {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
+        let closes = request.version() < Version::HTTP_2
+            && request.body().size_hint().upper().is_none_or(|bytes| bytes > DRAINED_MAX_BYTES);
+        let mut is_read = false;
+        let mut response = self.dispatch(request, peer, &mut is_read).await;
+        if closes && !is_read {
+            // The connection ends with a body that nobody reads: its next request would be lost.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn dispatch(&self, request: Request<Body>, peer: IpAddr, is_read: &mut bool) -> Response {
         let (mount, name) = match split(request.uri().path()) {
             Some(found) => found,
             None => {
@@ -100,10 +117,10 @@ impl Ingress {
             response.headers_mut().insert("allow", allow);
             return response;
         }
-        self.take(&hook, request, peer).await
+        self.take(&hook, request, peer, is_read).await
     }
 
-    async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr) -> Response {
+    async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr, is_read: &mut bool) -> Response {
         let (parts, body) = request.into_parts();
         let mut raw = self.raw(&parts, peer);
         let party = &hook.instance.name;
@@ -121,7 +138,7 @@ impl Ingress {
         let encoding = parts.headers.get("content-encoding").and_then(|value| value.to_str().ok());
         let mut held = self.buffers.hold(party);
         match read(body, encoding, limits, &mut held).await {
-            Ok(body) => raw.body = body,
+            Ok(body) => (raw.body, *is_read) = (body, true),
             Err(BodyFault::NoRoom) => {
                 self.metrics.overload.inc();
                 return respond(hook.not_now(&raw, RETRY_AFTER));

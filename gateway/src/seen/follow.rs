@@ -24,7 +24,7 @@ use crate::pipeline::record::TopicRole;
 const POLL: Duration = Duration::from_millis(100);
 /// Clocks of brokers and replicas may differ by so much.
 const CLOCKS: Duration = Duration::from_secs(5);
-/// One's own batches come back within this, or the index is behind: soon enough that a redelivery that comes five seconds
+/// One's own batches are not older than this when they come back, or the index is behind: soon enough that a redelivery that comes five seconds
 /// after its first copy was answered elsewhere does not meet an index that takes itself for complete.
 const BEHIND: Duration = Duration::from_secs(3);
 /// Pause after a failure: the topic may be missing still.
@@ -90,6 +90,7 @@ impl Follower {
         scan.extend()?;
         self.read_to_end(scan)?;
         if !self.stop.is_cancelled() {
+            self.seen.state.fresh_until(Instant::now() + BEHIND);
             self.seen.state.set(Filling::Filled, None);
         }
         Ok(())
@@ -112,7 +113,7 @@ impl Follower {
             tracing::warn!(offset = message.offset(), "a record on the seen topic is not Inlet's; passed over");
             return;
         };
-        self.peers.hear(&batch, Instant::now());
+        self.peers.hear(&batch, if batch.replica == self.own { sent(message) } else { Instant::now() });
         if batch.replica != self.own {
             self.seen.learn(batch.ids, false);
         }
@@ -120,11 +121,13 @@ impl Follower {
 
     /// Looks after those who fell silent, and whether it hears anything at all.
     fn judge(&mut self, scan: &mut Scan, filled: Instant) -> Result<(), ConsumeError> {
-        let hears = self.peers.own_heard().unwrap_or(filled).elapsed() < BEHIND;
+        let heard = self.peers.own_heard().unwrap_or(filled);
+        let hears = heard.elapsed() < BEHIND;
+        self.seen.state.fresh_until(heard + BEHIND);
         if !hears {
             self.seen.state.set(Filling::Behind, Some("nothing comes from Kafka".to_owned()));
         } else if self.seen.state.now() != Filling::Filled {
-            // Its own batch is back; that may have been an old one, and others may have told much, or be gone.
+            // Others may have told much meanwhile, or be gone.
             let caught_up = scan.extend().and_then(|()| self.catch_up(scan));
             if let Err(error) = caught_up {
                 // Leaders move while Kafka comes back. What was read stays read: no reason to begin anew.
@@ -179,4 +182,11 @@ fn event_id(message: &BorrowedMessage<'_>) -> Option<SeenId> {
     let headers = message.headers()?;
     let id = headers.iter().find(|header| header.key == "ce_id")?.value?;
     SeenId::parse(std::str::from_utf8(id).ok()?)
+}
+
+/// When a record of this process was sent. One that waited long somewhere brings no news.
+fn sent(message: &BorrowedMessage<'_>) -> Instant {
+    let now = Instant::now();
+    let age = message.timestamp().to_millis().map_or(0, |sent| crate::clock::now().unix_millis() - sent);
+    now.checked_sub(Duration::from_millis(age.max(0).unsigned_abs())).unwrap_or(now)
 }

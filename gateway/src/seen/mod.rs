@@ -377,6 +377,11 @@ mod tests {
         assert!(seen.doubts());
         let certain = seen.certain();
         tokio::join!(certain, async { seen.state.set(Filling::Filled, None) });
+        // Frozen, and going on: nobody has set another state yet.
+        seen.state.fresh_until(Instant::now());
+        assert!(seen.doubts());
+        seen.state.fresh_until(Instant::now() + Duration::from_secs(60));
+        assert!(!seen.doubts());
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Peers {
         }
     }
 
-    /// When one's own batch last came back.
+    /// When the last of one's own batches that came back was sent.
     pub fn own_heard(&self) -> Option<Instant> {
         self.all.get(&self.own).map(|peer| peer.heard)
     }

@@ -1,14 +1,17 @@
 //! How much the index knows.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::Notify;
 
 /// How long an input waits for the index at a start; well below the deadline after which it would be given back.
 const READY_WAIT: Duration = Duration::from_millis(1500);
+
+/// How soon it is noticed that doubts ended without a change of state.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// How much the index knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +34,10 @@ const ALL: [Filling; 5] = [Filling::Local, Filling::Filling, Filling::Filled, Fi
 
 pub struct State {
     filling: AtomicU8,
+    /// Until when "filled" is true without further news, in milliseconds since `made`. A process that is frozen and goes on
+    /// asks before anybody can set another state.
+    fresh_until: AtomicU64,
+    made: Instant,
     /// It was waited for in vain: what it does not know is passed over until it is filled again.
     passed_over: AtomicBool,
     reason: Mutex<Option<String>>,
@@ -41,6 +48,8 @@ impl State {
     pub fn of(filling: Filling) -> Self {
         Self {
             filling: AtomicU8::new(filling as u8),
+            fresh_until: AtomicU64::new(u64::MAX),
+            made: Instant::now(),
             passed_over: AtomicBool::new(false),
             reason: Mutex::default(),
             changed: Notify::new(),
@@ -64,7 +73,20 @@ impl State {
 
     /// A new id is new to all replicas.
     pub fn knows_all(&self) -> bool {
-        matches!(self.now(), Filling::Local | Filling::Filled)
+        match self.now() {
+            Filling::Local => true,
+            Filling::Filled => self.millis(Instant::now()) < self.fresh_until.load(Ordering::Acquire),
+            Filling::Filling | Filling::Behind | Filling::Blind => false,
+        }
+    }
+
+    /// Whatever else comes, what is known is only good until then.
+    pub fn fresh_until(&self, until: Instant) {
+        self.fresh_until.store(self.millis(until), Ordering::Release);
+    }
+
+    fn millis(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.made).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What is new here may not be new to all replicas, and it is worth waiting until that is known.
@@ -87,7 +109,8 @@ impl State {
             if !self.doubts() {
                 return;
             }
-            changed.await;
+            // News makes it fresh again without another state.
+            let _ = tokio::time::timeout(LOOK_AGAIN, changed).await;
         }
     }
 

@@ -13,6 +13,7 @@ async fn a_body_up_to_its_cap_is_taken_and_above_it_not() {
     assert_eq!(post(server.address, &"x".repeat(BODY_MAX), &[]).await.status, 200);
     let answer = post(server.address, &"x".repeat(BODY_MAX + 1), &[]).await;
     assert_eq!(answer.status, 413);
+    assert_eq!(answer.header("connection"), Some("close"), "its rest is not read: a next request would be lost");
     assert_eq!(server.publisher.events().len(), 1);
     assert!(server.metrics.render().contains("detail=\"too_large\"} 1"));
 }
