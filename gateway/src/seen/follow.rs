@@ -89,6 +89,12 @@ impl Follower {
         // What was told meanwhile.
         scan.extend()?;
         self.read_to_end(scan)?;
+        // Nothing is published before the others know from where on to look for it, if this one is killed.
+        while self.peers.own_heard().is_none() && !self.stop.is_cancelled() {
+            if let Some(message) = scan.poll(POLL)? {
+                self.hear(&message);
+            }
+        }
         if !self.stop.is_cancelled() {
             self.seen.state.fresh_until(Instant::now() + BEHIND);
             self.seen.state.set(Filling::Filled, None);
@@ -113,7 +119,9 @@ impl Follower {
             tracing::warn!(offset = message.offset(), "a record on the seen topic is not Inlet's; passed over");
             return;
         };
-        self.peers.hear(&batch, if batch.replica == self.own { sent(message) } else { Instant::now() });
+        // Others count from when they are heard: what waits unread is no silence.
+        let dated = batch.replica == self.own || batch.end.is_some();
+        self.peers.hear(&batch, if dated { sent(message) } else { Instant::now() });
         if batch.replica != self.own {
             self.seen.learn(batch.ids, false);
         }
@@ -184,7 +192,7 @@ fn event_id(message: &BorrowedMessage<'_>) -> Option<SeenId> {
     SeenId::parse(std::str::from_utf8(id).ok()?)
 }
 
-/// When a record of this process was sent. One that waited long somewhere brings no news.
+/// When a record was sent. One's own that waited long somewhere brings no news.
 fn sent(message: &BorrowedMessage<'_>) -> Instant {
     let now = Instant::now();
     let age = message.timestamp().to_millis().map_or(0, |sent| crate::clock::now().unix_millis() - sent);

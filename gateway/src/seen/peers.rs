@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::batch::Batch;
+use super::batch::{Batch, End};
 
 /// A replica that says nothing for so long, while one's own batches come through, is gone or as good as gone. Batches
 /// come every second at least.
 pub const SILENCE: Duration = Duration::from_secs(2);
+
+/// A replica that was silent may have been frozen: what its producer still held may arrive after others have looked for what
+/// it had not told. Whoever starts within this looks again.
+const REPAIRED_KEPT: Duration = Duration::from_secs(300);
 
 /// A replica that has not said goodbye.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +24,24 @@ struct Peer {
 pub struct Peers {
     own: String,
     all: HashMap<String, Peer>,
+    /// Those that were silent and are known by now.
+    repaired: HashMap<String, Peer>,
 }
 
 impl Peers {
     pub fn new(own: String) -> Self {
-        Self { own, all: HashMap::new() }
+        Self { own, all: HashMap::new(), repaired: HashMap::new() }
     }
 
     pub fn hear(&mut self, batch: &Batch, now: Instant) {
+        let peer = Peer { heard: now, watermark_millis: batch.watermark_millis };
         match batch.end {
-            Some(_) => drop(self.all.remove(&batch.replica)),
-            None => {
-                let peer = Peer { heard: now, watermark_millis: batch.watermark_millis };
-                self.all.insert(batch.replica.clone(), peer);
+            None => drop(self.all.insert(batch.replica.clone(), peer)),
+            Some(end) => {
+                self.all.remove(&batch.replica);
+                if end == End::Repaired {
+                    self.repaired.insert(batch.replica.clone(), peer);
+                }
             }
         }
     }
@@ -44,7 +53,8 @@ impl Peers {
 
     /// Those who have not said goodbye, with the moments up to which they told everything; at a start anybody may be gone.
     pub fn open(&self) -> Vec<(String, i64)> {
-        let others = self.all.iter().filter(|(name, _)| **name != self.own);
+        let repaired = self.repaired.iter().filter(|(_, peer)| peer.heard.elapsed() < REPAIRED_KEPT);
+        let others = self.all.iter().chain(repaired).filter(|(name, _)| **name != self.own);
         others.map(|(name, peer)| (name.clone(), peer.watermark_millis)).collect()
     }
 
@@ -65,7 +75,6 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::batch::End;
     use super::*;
 
     fn batch(replica: &str, watermark_millis: i64) -> Batch {
@@ -91,6 +100,8 @@ mod tests {
         open.sort();
         assert_eq!(open, ["killed", "well"]);
         peers.close("killed");
+        peers.hear(&Batch { end: Some(End::Repaired), ..batch("killed", 5) }, after(2100));
         assert!(peers.silent().is_empty());
+        assert!(peers.open().contains(&("killed".to_owned(), 5)), "what it still held may have come later");
     }
 }

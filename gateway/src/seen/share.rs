@@ -40,7 +40,7 @@ impl Sharing {
             .name("seen-follower".to_owned())
             .spawn(move || follower.run())
             .map_err(|error| format!("no thread for the seen index: {error}"))?;
-        let teller = Teller { seen: seen.clone(), publisher, replica, told_millis: 0, silent_turns: 0 };
+        let teller = Teller { seen: seen.clone(), publisher, replica, told_millis: 0, silent_turns: SILENT_TURNS };
         let teller = tokio::spawn(teller.run(stop.clone()));
         Ok(Self { stop, teller, follower })
     }

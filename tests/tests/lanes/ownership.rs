@@ -139,6 +139,13 @@ fn d3_positions_follow_when_the_number_of_partitions_changes() -> Result<()> {
     ensure!(done.moved > 0 && done.moved + done.kept == names.len(), "{done:?}");
     let again = runtime::block_on(manage::reshard(&settings, None, 5))?;
     ensure!(again.moved == 0 && again.kept == names.len(), "{again:?}");
+    // Whoever reads right afterwards sees all of them: a commit is answered before its markers are everywhere.
+    for partitions in 6..=9 {
+        runtime::block_on(manage::reshard(&settings, None, partitions))?;
+        settings.topics.cursors.partitions = partitions;
+        let found = runtime::block_on(list_cursors(&settings))?.len();
+        ensure!(found == names.len(), "{found} of {} positions right after a move to {partitions}", names.len());
+    }
     let member = Member::start(&settings, &names, &plan)?;
     judge(&settings, &names, 2 * COUNT, &[])?;
     member.stop()?;

@@ -10,8 +10,9 @@ use crate::run::world::{MAILBOXES, mailbox_user};
 
 const THREADS: u64 = 3;
 const PAUSE_MS: (u64, u64) = (20, 250);
-/// Mails that come at once.
-const BURST_MAX: u64 = 6;
+/// Mails that come at once: one a thread at most. The server looks into the folder whenever it likes, and may see the second
+/// of two files and not the first.
+const BURST_MAX: u64 = THREADS;
 
 pub fn send(desk: &Desk, mut dice: Dice) -> Result<()> {
     let mut places = [[0; THREADS as usize]; MAILBOXES];
@@ -19,8 +20,9 @@ pub fn send(desk: &Desk, mut dice: Dice) -> Result<()> {
         let mailbox = dice.roll(MAILBOXES as u64) as usize;
         let burst = if dice.one_in(8) { dice.between(2, BURST_MAX) } else { 1 };
         let mut put = Vec::new();
-        for _ in 0..burst {
-            let thread = dice.roll(THREADS) as usize;
+        let first = dice.roll(THREADS);
+        for other in 0..burst {
+            let thread = ((first + other) % THREADS) as usize;
             let place = places[mailbox][thread];
             places[mailbox][thread] += 1;
             let conversation = format!("mail-{mailbox}-{thread}");
