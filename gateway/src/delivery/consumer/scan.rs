@@ -160,11 +160,15 @@ fn begins(
         times.add_partition_offset(name, *partition, Offset::Offset(since.max(0)))?;
     }
     let found = consumer.offsets_for_times(times, CALL_LIMIT)?;
-    let begin = |element: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-        Offset::Offset(offset) => Some((element.partition(), offset)),
-        // Nothing is as young as that.
-        Offset::End => Some((element.partition(), i64::MAX)),
-        _ => None,
-    };
-    Ok(found.elements().into_iter().filter_map(begin).collect())
+    let mut begins = HashMap::new();
+    for element in found.elements() {
+        // A new leader that does not know yet gives an error and, with it, the offset that means 'nothing is as young'.
+        element.error()?;
+        match element.offset() {
+            Offset::Offset(offset) => drop(begins.insert(element.partition(), offset)),
+            Offset::End => drop(begins.insert(element.partition(), i64::MAX)),
+            _ => {}
+        }
+    }
+    Ok(begins)
 }

@@ -206,11 +206,11 @@ fn poll_to_end(
     deadline: Instant,
     go_on: impl Fn() -> bool,
 ) -> Result<Positions, CursorsError> {
-    let mut positions = Positions::new();
+    let mut found = Found::default();
     let mut last_error = None;
     while let Some(&partition) = open.first() {
         match consumer.poll(POLL_SLICE) {
-            Some(Ok(message)) if open.contains(&message.partition()) => note(&message, &mut positions),
+            Some(Ok(message)) if open.contains(&message.partition()) => found.note(&message),
             Some(Err(KafkaError::PartitionEOF(ended))) => {
                 open.remove(&ended);
             }
@@ -224,29 +224,41 @@ fn poll_to_end(
             return Err(last_error.map_or(CursorsError::Slow { partition }, CursorsError::from));
         }
     }
-    Ok(positions)
+    Ok(found.positions())
 }
 
-fn note(message: &impl Message, positions: &mut Positions) {
-    let partition = message.partition();
-    let Some(key) = message.key().and_then(decode_key) else {
-        tracing::warn!(partition, offset = message.offset(), "a record of the cursors topic is not Inlet's");
-        return;
-    };
-    match message.payload() {
-        Some(bytes) => {
-            let (cursor, at) = decode_value(bytes);
-            // Of two partitions the later one counts; within one, the last record.
-            let elsewhere = |have: &StoredCursor| have.partition != partition && have.at > at;
-            if !positions.get(&key).is_some_and(elsewhere) {
-                positions.insert(key, StoredCursor { cursor, at, partition });
+/// What each partition holds, apart: they are read in any order, and what one of them held before a position was moved must
+/// not hide where it lies now.
+#[derive(Default)]
+struct Found(BTreeMap<CursorKey, BTreeMap<i32, (Cursor, Option<Timestamp>)>>);
+
+impl Found {
+    fn note(&mut self, message: &impl Message) {
+        let partition = message.partition();
+        match message.key().and_then(decode_key) {
+            Some(key) => self.put(key, partition, message.payload().map(decode_value)),
+            None => {
+                tracing::warn!(partition, offset = message.offset(), "a record of the cursors topic is not Inlet's");
             }
         }
-        // The same position may have lain elsewhere before: only its own partition takes it away.
-        None if positions.get(&key).is_some_and(|stored| stored.partition == partition) => {
-            positions.remove(&key);
+    }
+
+    /// Within a partition the last record counts.
+    fn put(&mut self, key: CursorKey, partition: i32, value: Option<(Cursor, Option<Timestamp>)>) {
+        let places = self.0.entry(key).or_default();
+        match value {
+            Some(value) => drop(places.insert(partition, value)),
+            None => drop(places.remove(&partition)),
         }
-        None => {}
+    }
+
+    /// Of several partitions the later one counts.
+    fn positions(self) -> Positions {
+        let latest = |(key, places): (CursorKey, BTreeMap<i32, (Cursor, Option<Timestamp>)>)| {
+            let (partition, (cursor, at)) = places.into_iter().max_by_key(|(_, (_, at))| *at)?;
+            Some((key, StoredCursor { cursor, at, partition }))
+        };
+        self.0.into_iter().filter_map(latest).collect()
     }
 }
 
@@ -255,4 +267,26 @@ pub async fn list_cursors(settings: &KafkaSettings) -> Result<BTreeMap<CursorKey
     let reader = CursorReader::new(settings)?;
     let listed = tokio::task::spawn_blocking(move || reader.read_all(|| true));
     listed.await.map_err(|error| CursorsError::Kafka(error.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Partitions are read in any order; the same position was moved to another one, and back.
+    #[test]
+    fn d3_a_position_that_was_moved_is_found_whatever_is_read_first() {
+        let key = || CursorKey { instance: "mailbox".to_owned(), stream: connector_sdk::StreamId("INBOX".to_owned()) };
+        let value = || Some((Cursor(serde_json::json!({ "n": 7 })), Some(Timestamp::UNIX_EPOCH)));
+        let own = [(1, value()), (1, None), (1, value())];
+        let other = [(3, value()), (3, None)];
+        let orders =
+            [own.iter().chain(&other).cloned().collect::<Vec<_>>(), other.iter().chain(&own).cloned().collect()];
+        for records in orders {
+            let mut found = Found::default();
+            records.into_iter().for_each(|(partition, value)| found.put(key(), partition, value));
+            let positions = found.positions();
+            assert_eq!(positions.get(&key()).map(|stored| stored.partition), Some(1));
+        }
+    }
 }
