@@ -298,12 +298,13 @@ impl Writer {
                 }
             }
             Err(error) => {
+                // Before the answers: who hears one finds the figures true.
+                self.failed(&error);
                 for (answer, receipt) in answers {
                     // Nothing of it is in the spool.
                     receipt.claim();
                     let _ = answer.send(Err(error.clone()));
                 }
-                self.failed(&error);
             }
         }
     }

@@ -48,6 +48,10 @@ fn d4_a_redelivery_after_a_kill_is_not_published_again() -> Result<()> {
     let kafka = Kafka::shared();
     let config = config(kafka, "kill");
     let (mut one, two) = (Gateway::run(&config.text())?, Gateway::run(&config.text())?);
+    // Before that input goes into the spool, and there is no gap to mend.
+    for gateway in [&one, &two] {
+        wait::until_true(LIMIT, "a filled index", || gateway.metric("inlet_seen_filled", &[]).is_ok_and(|n| n == 1.0))?;
+    }
     let answered = send(&one, 0..COUNT)?;
     one.kill();
     promised_time_after(answered)?;
