@@ -24,8 +24,8 @@ use crate::pipeline::record::TopicRole;
 const POLL: Duration = Duration::from_millis(100);
 /// Clocks of brokers and replicas may differ by so much.
 const CLOCKS: Duration = Duration::from_secs(5);
-/// One's own batches are not older than this when they come back, or the index is behind: soon enough that a redelivery that comes five seconds
-/// after its first copy was answered elsewhere does not meet an index that takes itself for complete.
+/// One's own batches are not older than this when they come back, or the index is behind: soon enough that a redelivery that
+/// comes five seconds after its first copy was answered elsewhere does not meet an index that takes itself for complete.
 const BEHIND: Duration = Duration::from_secs(3);
 /// Pause after a failure: the topic may be missing still.
 const RETRY: Duration = Duration::from_millis(500);
@@ -82,19 +82,15 @@ impl Follower {
 
     /// Reads all that the others have told by now, and what those who may be gone have not told.
     fn catch_up(&mut self, scan: &mut Scan) -> Result<(), ConsumeError> {
-        self.read_to_end(scan)?;
+        self.hear_until(scan, |_, scan| scan.at_end())?;
         // Who of these is alive is not known yet; for those who are there is little to read.
         let open = self.peers.open();
         self.repair(&open)?;
         // What was told meanwhile.
         scan.extend()?;
-        self.read_to_end(scan)?;
+        self.hear_until(scan, |_, scan| scan.at_end())?;
         // Nothing is published before the others know from where on to look for it, if this one is killed.
-        while self.peers.own_heard().is_none() && !self.stop.is_cancelled() {
-            if let Some(message) = scan.poll(POLL)? {
-                self.hear(&message);
-            }
-        }
+        self.hear_until(scan, |peers, _| peers.own_heard().is_some())?;
         if !self.stop.is_cancelled() {
             self.seen.state.fresh_until(Instant::now() + BEHIND);
             self.seen.state.set(Filling::Filled, None);
@@ -102,8 +98,8 @@ impl Follower {
         Ok(())
     }
 
-    fn read_to_end(&mut self, scan: &mut Scan) -> Result<(), ConsumeError> {
-        while !scan.at_end() && !self.stop.is_cancelled() {
+    fn hear_until(&mut self, scan: &mut Scan, done: impl Fn(&Peers, &Scan) -> bool) -> Result<(), ConsumeError> {
+        while !done(&self.peers, scan) && !self.stop.is_cancelled() {
             if let Some(message) = scan.poll(POLL)? {
                 self.hear(&message);
             }
