@@ -28,6 +28,8 @@ const PARTITIONS: i32 = 1;
 
 struct Plan {
     partitions: i32,
+    /// librdkafka properties of the gateway (`--property linger.ms=5`), for finding out what they do.
+    properties: Vec<String>,
     rounds: usize,
     measure: Duration,
     warm_up: Duration,
@@ -44,14 +46,15 @@ fn main() -> Result<()> {
         Some(at) => args.get(at + 1).context("--partitions wants a number")?.parse().context("--partitions")?,
         None => PARTITIONS,
     };
+    let properties = args.windows(2).filter(|pair| pair[0] == "--property").map(|pair| pair[1].clone()).collect();
     let plan = if args.iter().any(|arg| arg == "--quick") {
-        Plan { partitions, rounds: 1, measure: Duration::from_secs(4), warm_up: Duration::from_secs(1) }
+        Plan { partitions, properties, rounds: 1, measure: Duration::from_secs(4), warm_up: Duration::from_secs(1) }
     } else {
-        Plan { partitions, rounds: 3, measure: Duration::from_secs(6), warm_up: Duration::from_secs(2) }
+        Plan { partitions, properties, rounds: 3, measure: Duration::from_secs(6), warm_up: Duration::from_secs(2) }
     };
     let kafka = Kafka::one()?;
     kafka.create_topic("bare.events", plan.partitions)?;
-    let mut gateway = Gateway::run(&config(&kafka.bootstrap(), plan.partitions))?;
+    let mut gateway = Gateway::run(&config(&kafka.bootstrap(), &plan))?;
     let bare = Bare::start(&kafka.bootstrap())?;
     let targets = [
         ("bare", format!("127.0.0.1:{}", bare.port), bare.child.id()),
@@ -61,7 +64,7 @@ fn main() -> Result<()> {
     for connections in CONNECTIONS {
         for round in 0..plan.rounds {
             for (name, address, pid) in &targets {
-                let figures = measure(address, *pid, connections, &plan)?;
+                let figures = measure(address, [*pid, kafka.process_id(0)?], connections, &plan)?;
                 eprintln!("{name:<6} {connections:>4} connections, round {}: {figures}", round + 1);
                 rows.push(Row { name, connections, figures });
             }
@@ -71,18 +74,22 @@ fn main() -> Result<()> {
     report::print(&rows, &CONNECTIONS)
 }
 
-fn measure(address: &str, pid: u32, connections: usize, plan: &Plan) -> Result<Figures> {
+fn measure(address: &str, [pid, broker]: [u32; 2], connections: usize, plan: &Plan) -> Result<Figures> {
     let load = Load { address: address.to_owned(), secret: SECRET, connections };
     load.run(plan.warm_up)?;
-    let before = cpu_seconds(pid)?;
+    let before = [cpu_seconds(pid)?, cpu_seconds(broker)?];
     let mut figures = load.run(plan.measure)?;
-    figures.cpu_seconds = cpu_seconds(pid)? - before;
+    figures.cpu_seconds = cpu_seconds(pid)? - before[0];
+    figures.broker_cpu_seconds = cpu_seconds(broker)? - before[1];
     Ok(figures)
 }
 
-fn config(bootstrap: &str, partitions: i32) -> String {
+fn config(bootstrap: &str, plan: &Plan) -> String {
+    let Plan { partitions, properties, .. } = plan;
+    let properties: Vec<_> = properties.iter().map(|property| property.replacen('=', ": ", 1)).collect();
+    let properties = properties.join(", ");
     format!(
-        "kafka: {{ brokers: [\"{bootstrap}\"] }}\n\
+        "kafka: {{ brokers: [\"{bootstrap}\"], properties: {{ {properties} }} }}\n\
          topics: {{ events: {{ partitions: {partitions}, replication: 1 }}, deadletter: {{ replication: 1 }}, fetches: {{ replication: 1 }}, cursors: {{ replication: 1 }}, seen: {{ replication: 1 }} }}\n\
          raw: off\n\
          ingress: {{ listen: \"@INGRESS@\" }}\nadmin: {{ listen: \"@ADMIN@\" }}\ndata_dir: \"@DATA@\"\n\

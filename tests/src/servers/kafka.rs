@@ -1,5 +1,8 @@
 //! Apache Kafka (KRaft, no ZooKeeper) on free loopback ports: one broker, or three that replicate.
 
+mod secure;
+
+pub use self::secure::Secured;
 use crate::process::{Process, Workdir, run};
 use crate::servers::proxy::Proxy;
 use crate::{cache, ports, wait};
@@ -156,6 +159,11 @@ impl Kafka {
     pub fn answers(&self, index: usize) -> bool {
         let Ok(client) = client(&format!("127.0.0.1:{}", self.brokers[index].port)) else { return false };
         client.fetch_metadata(None, PROBE_LIMIT).is_ok()
+    }
+
+    /// Of a broker that runs.
+    pub fn process_id(&self, index: usize) -> Result<u32> {
+        Ok(self.brokers[index].process.as_ref().context("the broker does not run")?.id())
     }
 
     /// SIGSTOP: its sockets stay open, nothing answers.
