@@ -13,8 +13,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::linger::Lingering;
 use super::watch::{Watch, Watched};
@@ -58,14 +58,13 @@ pub async fn serve<H, F>(
 {
     let builder = builder(limits);
     let permits = Arc::new(Semaphore::new(limits.connections));
-    let connections = TaskTracker::new();
-    let cut = CancellationToken::new();
-    // Also when this is dropped.
-    let _cut = cut.clone().drop_guard();
+    // Dropped, it cuts them off.
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
             accepted = async {
                 // A place first: whoever finds none waits in the listen queue.
                 let permit = permits.clone().acquire_owned().await.ok();
@@ -83,21 +82,16 @@ pub async fn serve<H, F>(
         let _ = stream.set_nodelay(true);
         // Tokens of its own: one that all share has one lock, which every connection would take at every step.
         let serving = connection(stream, peer, builder.clone(), limits, stopping.child_token(), handler.clone());
-        let cut = cut.child_token();
         connections.spawn(async move {
-            tokio::select! {
-                () = serving => {}
-                () = cut.cancelled() => {}
-            }
+            serving.await;
             drop(permit);
         });
     }
     drop(listener);
-    connections.close();
-    if tokio::time::timeout(grace, connections.wait()).await.is_err() {
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, all_ended).await.is_err() {
         tracing::warn!(open = connections.len(), "connections did not end in time; they are cut off");
-        cut.cancel();
-        connections.wait().await;
+        connections.shutdown().await;
     }
 }
 
@@ -105,9 +99,9 @@ fn builder(limits: ServerLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        // Heads are watched by [`Watch`]: this limit would count the rest between two requests in.
-        .header_read_timeout(limits.idle_time + limits.head_time)
+        // Heads are watched by [`Watch`]: hyper's limit would count the rest between two requests in, and set a timer for
+        // each request.
+        .header_read_timeout(None)
         // No pipeline_flush: it holds an answer back while input waits unread, and a refusal would be lost.
         .max_buf_size(limits.head_bytes.max(HEAD_MIN_BYTES));
     builder

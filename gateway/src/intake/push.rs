@@ -60,7 +60,9 @@ impl PushLine {
     ) -> Outcome {
         let in_flight = instance.counters.accept();
         let late = |_| NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
-        let delivered = tokio::time::timeout(deadline, self.deliver(instance, raw, accounts)).await;
+        // In its place before it is handed on: it is large, and would be copied.
+        let delivering = std::pin::pin!(self.deliver(instance, raw, accounts));
+        let delivered = tokio::time::timeout(deadline, delivering).await;
         match delivered.unwrap_or_else(|e| Err(late(e))) {
             Ok(delivered) => settle_delivered(instance, in_flight, delivered),
             Err(NotSafe { why, reason }) => {

@@ -72,7 +72,8 @@ impl Line {
         parsed: Parsed,
     ) -> Result<Prepared, BlobFault> {
         // Nothing on the line is meant to panic; what does all the same must cost one input, not its driver.
-        match AssertUnwindSafe(self.run(instance, raw, raw_sha256, parsed)).catch_unwind().await {
+        let running = std::pin::pin!(self.run(instance, raw, raw_sha256, parsed));
+        match AssertUnwindSafe(running).catch_unwind().await {
             Ok(done) => done,
             Err(_) => {
                 let rejected = Rejected::whole("line_panic", "the line panicked; this is a bug");

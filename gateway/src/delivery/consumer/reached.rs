@@ -13,7 +13,7 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use serde::Deserialize;
 
-use crate::delivery::link::{lock, log};
+use crate::delivery::link::{Quiet, lock};
 
 /// How often librdkafka tells.
 pub const INTERVAL_MILLIS: &str = "200";
@@ -39,11 +39,11 @@ impl Reached {
 
 impl ClientContext for Reached {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        log(level, facility, text);
+        Quiet.log(level, facility, text);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, reason);
+        Quiet.error(error, reason);
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
