@@ -10,6 +10,7 @@ const CURSOR_PARTITIONS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Config {
     brokers: Vec<String>,
+    kafka: String,
     replication: usize,
     prefix: String,
     sections: String,
@@ -24,6 +25,7 @@ impl Config {
         Self {
             replication: brokers.len(),
             brokers,
+            kafka: String::new(),
             prefix: prefix.to_owned(),
             sections: String::new(),
             ingress: String::new(),
@@ -34,6 +36,12 @@ impl Config {
     /// Reaches the brokers by other addresses, such as proxies: `host:port,…`.
     pub fn by_way_of(mut self, bootstrap: &str) -> Self {
         self.brokers = bootstrap.split(',').map(str::to_owned).collect();
+        self
+    }
+
+    /// Further keys of `kafka`, as flow YAML: `properties: { security.protocol: ssl }`.
+    pub fn with_kafka(mut self, keys: &str) -> Self {
+        self.kafka = format!(", {keys}");
         self
     }
 
@@ -81,7 +89,7 @@ impl Config {
             + &topic("raw", 1)
             + &topic("seen", 1);
         format!(
-            "kafka: {{ brokers: {brokers:?} }}\n\
+            "kafka: {{ brokers: {brokers:?}{kafka} }}\n\
              topics:\n{topics}\
              ingress:\n  listen: '@INGRESS@'\n{ingress}\
              admin: {{ listen: '@ADMIN@' }}\n\
@@ -89,6 +97,7 @@ impl Config {
              {sections}\
              instances:\n{instances}",
             brokers = self.brokers,
+            kafka = self.kafka,
             ingress = self.ingress,
             sections = self.sections,
             instances = self.instances,

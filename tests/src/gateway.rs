@@ -72,11 +72,16 @@ impl Gateway {
         Ok(Self { process: None, starts: 0, args, env: Vec::new(), ingress, admin, dir })
     }
 
-    /// Writes another config in the place of the first, with the same addresses and folder, and sends SIGHUP.
-    pub fn reload(&mut self, config: &str) -> Result<()> {
+    /// Writes another config in the place of the first, with the same addresses and folder.
+    pub fn rewrite(&self, config: &str) -> Result<()> {
         let bare = |url: &str| url.trim_start_matches("http://").to_owned();
         let (ingress, admin, data) = (bare(&self.ingress), bare(&self.admin), self.dir.path().join("data"));
-        self.dir.write("inlet.yaml", filled_in(config, &ingress, &admin, &data))?;
+        self.dir.write("inlet.yaml", filled_in(config, &ingress, &admin, &data)).map(drop)
+    }
+
+    /// [`Gateway::rewrite`], and sends SIGHUP.
+    pub fn reload(&mut self, config: &str) -> Result<()> {
+        self.rewrite(config)?;
         self.process()?.hang_up();
         Ok(())
     }
