@@ -8,10 +8,12 @@ use connector_sdk::{Entry, SourceClass};
 
 use super::{Failure, block_on};
 use crate::config::{self, LoadedConfig};
-use crate::delivery::topics;
+use crate::delivery::{topics, why_away};
 
 /// Time for one account to answer.
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
+/// Time for one more attempt at Kafka, to hear why it fails.
+const WHY_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub struct Options {
@@ -64,6 +66,8 @@ async fn connect(loaded: LoadedConfig) -> Result<(), Failure> {
         Err(error) => {
             failed += 1;
             println!("  FAILED: {error}");
+            let why = tokio::task::spawn_blocking(move || why_away(&settings, WHY_LIMIT)).await;
+            why.ok().flatten().iter().for_each(|why| println!("  the last connection: {why}"));
         }
     }
     let client = crate::io::http::Client::new().map_err(Failure::failed)?;

@@ -2,17 +2,50 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use connector_sdk::Timestamp;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use tokio::sync::Notify;
 
+use super::settings::KafkaSettings;
 use crate::clock::now;
+
+/// For events that librdkafka has ready.
+const EVENTS_WAIT: Duration = Duration::from_millis(50);
+
+/// Why nobody answers: how the last connection to a broker ended, in librdkafka's words ("authentication failed",
+/// "connection refused"). Calls that fail say only that they did. Blocks for at most `limit` and a moment.
+pub fn why_away(settings: &KafkaSettings, limit: Duration) -> Option<String> {
+    let client: BaseConsumer<Remembering> = settings.admin().ok()?.create_with_context(Remembering::default()).ok()?;
+    client.fetch_metadata(None, limit).err()?;
+    // What it has to tell waits to be fetched.
+    while client.poll(EVENTS_WAIT).is_some() {}
+    lock(&client.context().0).take()
+}
+
+/// Keeps the last error of a connection.
+#[derive(Default)]
+struct Remembering(Mutex<Option<String>>);
+
+impl ClientContext for Remembering {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        Quiet.log(level, facility, text);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error, KafkaError::Global(RDKafkaErrorCode::AllBrokersDown)) {
+            *lock(&self.0) = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Remembering {}
 
 /// What is known about the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

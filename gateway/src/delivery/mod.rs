@@ -17,7 +17,7 @@ mod topic_settings;
 pub mod topics;
 mod verdict;
 
-pub use link::LinkState;
+pub use link::{LinkState, why_away};
 
 use async_trait::async_trait;
 use connector_sdk::{Blob, Timestamp};

@@ -1,7 +1,7 @@
 //! Kafka behind TLS with a certificate of its own authority, and a password: all of the gateway's clients get in with the
 //! right ones; with wrong ones it stays up, says why and what to do, and loses nothing.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use inlet_tests::config::Config;
 use inlet_tests::consume::Committed;
 use inlet_tests::gateway::{self, Gateway};
