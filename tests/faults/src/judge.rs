@@ -9,7 +9,8 @@
 //!   of which delivery it is. Copies of other deliveries, and second copies of one delivery (a send whose confirmation was
 //!   lost), are counted, not blamed;
 //! * order (D5): by conversation, among inputs that the same replica answered 2xx, each begun after the 2xx of the one
-//!   before. Replay and live inputs rise within their conversation.
+//!   before. Replay inputs rise within their conversation, live ones among what the same connections heard: a frame that
+//!   a frozen owner alone has heard comes when it goes on, behind what its successor was told meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -295,13 +296,16 @@ fn is_of(entry: &Entry, replica: usize, copy: &Copy) -> bool {
     all.peek().is_some() && all.all(|attempt| attempt.replica == replica)
 }
 
-/// Whether the later one was sent when the earlier one was answered.
+/// Whether the later one was sent when the earlier one was answered, or follows it at the same place.
 fn follows(earlier: &Entry, later: &Entry) -> bool {
-    if earlier.input.class != Class::Push {
-        return true;
+    match earlier.input.class {
+        Class::Replay => true,
+        Class::Live => earlier.heard_by == later.heard_by,
+        Class::Push => {
+            let begun = later.attempts.iter().map(|attempt| attempt.begun).min();
+            earlier.first_safe().zip(begun).is_some_and(|(safe, begun)| safe <= begun)
+        }
     }
-    let begun = later.attempts.iter().map(|attempt| attempt.begun).min();
-    earlier.first_safe().zip(begun).is_some_and(|(safe, begun)| safe <= begun)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! mailbox, and a frame of a live source that was surely taken (whoever drives the source knows when that is). An input
 //! that was offered and not answered may arrive or not; what was never offered must not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Milliseconds of the run's clock: since 1970 in a run against real servers, since the beginning in a simulation.
 pub type Millis = i64;
@@ -73,6 +73,8 @@ impl Attempt {
 pub struct Entry {
     pub input: Input,
     pub attempts: Vec<Attempt>,
+    /// Of live input: the connections that it was said to.
+    pub heard_by: BTreeSet<usize>,
     owed: bool,
 }
 
@@ -119,7 +121,7 @@ pub struct Sums {
 impl Ledger {
     /// Notes an input before anybody can have seen it. An id belongs to one input for ever.
     pub fn offer(&mut self, id: &str, input: Input) {
-        let entry = Entry { input, attempts: Vec::new(), owed: false };
+        let entry = Entry { input, attempts: Vec::new(), heard_by: BTreeSet::new(), owed: false };
         let before = self.entries.insert(id.to_owned(), entry);
         assert!(before.is_none(), "two inputs have the id {id}");
     }
@@ -144,6 +146,11 @@ impl Ledger {
     /// Makes an offered input an obligation without an answer: a mail in the mailbox, a frame that was surely taken.
     pub fn owe(&mut self, id: &str) {
         self.known(id).owed = true;
+    }
+
+    /// A connection was told this live input.
+    pub fn hear(&mut self, id: &str, connection: usize) {
+        self.known(id).heard_by.insert(connection);
     }
 
     pub fn entries(&self) -> &BTreeMap<String, Entry> {

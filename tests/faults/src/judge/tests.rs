@@ -266,3 +266,20 @@ fn a_late_copy_of_another_replica_does_not_count_for_order() {
     run.copies.iter_mut().filter(|copy| copy.id == "c0" && copy.received_at == 70).for_each(|copy| copy.offset = 9);
     found(&run.judge(), [0, 0, 1, 0, 0, 0]);
 }
+
+#[test]
+fn live_inputs_are_in_order_among_what_the_same_connections_heard() {
+    let mut run = Run::new();
+    (0..4).for_each(|n| run.ledger.hear(&format!("call{n}"), 0));
+    // The first comes last.
+    run.find("call0").offset = 9;
+    found(&run.judge(), [0, 0, 1, 0, 0, 0]);
+    // From the second on another connection was told too: its owner need not have heard the first.
+    (1..4).for_each(|n| run.ledger.hear(&format!("call{n}"), 1));
+    let verdict = run.judge();
+    found(&verdict, [0; 6]);
+    assert_eq!(verdict.neighbours, 11);
+    // What both heard is in order all the same.
+    run.find("call1").offset = 8;
+    found(&run.judge(), [0, 0, 1, 0, 0, 0]);
+}

@@ -52,6 +52,11 @@ impl Book {
         self.ledger().end(id, attempt, now(), answer);
     }
 
+    /// A connection was told this live input.
+    pub fn hear(&self, id: &str, connection: usize) {
+        self.ledger().hear(id, connection);
+    }
+
     pub fn owe(&self, id: &str) {
         self.owed.lock().expect("no panic while held").insert(id.to_owned(), now());
         self.ledger().owe(id);

@@ -50,10 +50,12 @@ pub fn send(desk: &Desk, mut dice: Dice) -> Result<()> {
     Ok(())
 }
 
-/// Makes obligations of what was surely taken.
+/// Notes who heard what, and makes obligations of what was surely taken.
 fn settle(book: &Book, lines: &[Line], said: &[(usize, String)]) {
     let now = Instant::now();
     for (number, id) in said {
+        let heard = lines.iter().enumerate().filter(|(_, line)| line.heard.iter().any(|(heard, _)| heard == number));
+        heard.for_each(|(line, _)| book.hear(id, line));
         let is_taken = lines.iter().any(|line| {
             let heard = line.heard.iter().find(|(heard, _)| heard == number);
             heard.is_some_and(|(_, at)| {
