@@ -216,7 +216,7 @@ async fn an_order_of_nobody_is_kept_as_a_dead_letter() {
 
 /// A provider that hangs holds up its own orders and nobody else's.
 #[tokio::test(start_paused = true)]
-async fn one_instance_does_not_hold_up_another() {
+async fn d10_one_instance_does_not_hold_up_another() {
     let world = world(Script::always(Answer::Taken));
     let hanging = Arc::new(FakeFetch { hangs: true, ..FakeFetch::default() });
     let well = Arc::new(FakeFetch::default());

@@ -130,7 +130,7 @@ async fn d10_a_stream_that_stays_behind_raises_an_event_and_a_metric() {
 
 /// Tried again every minute, told once.
 #[tokio::test(start_paused = true)]
-async fn a_source_that_stays_broken_is_told_once() {
+async fn d10_a_source_that_stays_broken_is_told_once() {
     let (world, notices) = world(Script::always(Answer::Taken));
     let feed = Feed::new(&world.lane, Positions::Each).failing(|_, _| Fault::Unauthorised);
     let running = world.run(&source(&world, &Arc::new(feed)));
@@ -203,7 +203,7 @@ impl Session for Flaky {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_connection_is_one_gap() {
+async fn d10_a_lost_connection_is_one_gap() {
     let (world, notices) = world(Script::always(Answer::Taken));
     let session = Intake::Session(Box::new(Flaky { runs: 0 }));
     let mut instance = crate::world::instance("i", SourceClass::Ephemeral, Default::default(), &world.metrics);

@@ -291,7 +291,7 @@ async fn ownership_comes_and_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kafka_away_for_good_pauses_and_settles_nothing() {
+async fn d6_kafka_away_for_good_pauses_and_settles_nothing() {
     let world = World::new(SourceClass::Replay, Script::always(Answer::Lost));
     let feed = Arc::new(Feed::new(&world.lane, Positions::Each));
     let running = world.run(&source(&world, &feed));

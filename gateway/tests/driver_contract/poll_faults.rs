@@ -78,7 +78,7 @@ async fn a_stream_that_fails_does_not_stop_the_others() {
 
 /// What is read again is marked, to its end and not beyond, also across a restart in the middle of it.
 #[tokio::test(start_paused = true)]
-async fn a_lost_position_is_read_again_and_marked() {
+async fn d3_a_lost_position_is_read_again_and_marked() {
     for restart in [false, true] {
         let world = World::new(SourceClass::Replay, Script::always(Answer::Taken));
         let (lost, held) = (AtomicBool::new(false), Arc::new(AtomicBool::new(restart)));

@@ -150,7 +150,7 @@ async fn cut_off_at_each_await() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kafka_away_for_good_is_503_for_ever() {
+async fn d6_kafka_away_for_good_is_503_for_ever() {
     let world = World::new(SourceClass::Redeliver { horizon: DEADLINE }, Script::always(Answer::Lost));
     let hook = hook(&world, FakeWebhook::default());
     for input in &inputs() {

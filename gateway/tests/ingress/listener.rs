@@ -141,7 +141,9 @@ async fn d11_the_slow_are_cut_off_at_the_end() {
     let url = format!("http://{}/in/door", server.address);
     assert_eq!(idle_h2.get(&url).send().await.expect("answers").status().as_u16(), 200);
     let mut body = Wire::to(server.address).await;
-    body.head("POST /in/door", &["content-length: 10"]).await;
+    body.head("POST /in/door", &["content-length: 10", "expect: 100-continue"]).await;
+    // Now its request is under way: before that the connection would end by itself.
+    assert_eq!(body.answer().await.status, 100);
     body.say("half").await;
     server.stop.cancel();
     assert!(head.is_closed().await);

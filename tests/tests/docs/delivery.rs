@@ -1,9 +1,10 @@
-//! The delivery contract: each of its ids has tests that carry it in their name, and the table names tests that exist.
+//! The delivery contract: each of its ids has tests that carry it in their name, and the table names tests that exist; and
+//! each has a mutant (`tests/mutants`) whose test is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::root;
+use crate::{check_part, root};
 
 const IDS: std::ops::RangeInclusive<u32> = 1..=15;
 const FOLDERS: &[&str] = &["gateway", "connectors", "schemas", "tests"];
@@ -77,6 +78,57 @@ fn each_promise_has_tests_and_the_table_names_real_ones() {
         faults.extend(strange.map(|name| format!("{name} does not carry d{id}")));
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// A patch that removes a behaviour: its file's name, what it removes, and the test that has to fail then.
+struct Mutant {
+    name: String,
+    behaviour: String,
+    test: String,
+}
+
+fn mutants() -> Vec<Mutant> {
+    let entries = std::fs::read_dir(root().join("tests/mutants")).expect("is there");
+    let paths = entries.map(|entry| entry.expect("a folder can be read").path());
+    let patches = paths.filter(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    let mut mutants: Vec<_> = patches.map(|path| mutant(&path)).collect();
+    mutants.sort_by(|a, b| a.name.cmp(&b.name));
+    mutants
+}
+
+fn mutant(path: &Path) -> Mutant {
+    let name = path.file_stem().expect("has a name").to_string_lossy().into_owned();
+    let text = std::fs::read_to_string(path).expect("a patch is text");
+    let header = |field: &str| {
+        let lines = text.lines().take_while(|line| !line.starts_with("diff "));
+        let value = lines.filter_map(|line| line.strip_prefix(field)).next();
+        value.unwrap_or_else(|| panic!("{name} has no line '{field}'")).trim().to_owned()
+    };
+    let test = header("Test:").rsplit(' ').next().expect("names a test").to_owned();
+    Mutant { behaviour: header("Behaviour:"), test, name }
+}
+
+#[test]
+fn each_promise_has_a_mutant_and_the_table_lists_them() {
+    let (tests, mutants) = (all_tests(), mutants());
+    let mut missing: BTreeSet<u32> = IDS.collect();
+    let mut faults = Vec::new();
+    let mut table = String::from("| mutant | behaviour that it removes | test that fails then |\n|---|---|---|\n");
+    for Mutant { name, behaviour, test } in &mutants {
+        let id = name.get(1..3).and_then(|digits| digits.parse().ok()).filter(|id| IDS.contains(id));
+        match id.filter(|_| name.starts_with('d')) {
+            Some(id) if ids(test).contains(&id) => _ = missing.remove(&id),
+            Some(id) => faults.push(format!("{name}: {test} does not carry d{id}")),
+            None => faults.push(format!("{name} begins with no promise's id (d01-…)")),
+        }
+        if !tests.contains(test) {
+            faults.push(format!("{name}: there is no test {test}"));
+        }
+        table += &format!("| `{name}` | {behaviour} | `{test}` |\n");
+    }
+    faults.extend(missing.iter().map(|id| format!("D{id} has no mutant")));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    check_part("docs/delivery.md", "mutants", &table);
 }
 
 #[test]

@@ -151,7 +151,9 @@ fn d6_d14_kafka_may_come_later() -> Result<()> {
     let gateway = Gateway::run(&config.text())?;
     send(&gateway, "C01", 0..20)?;
     assert!(entries(&gateway)? > 0.0);
-    assert_eq!(gateway.get_admin("/readyz")?.status, 200);
+    for path in ["/readyz", "/healthz"] {
+        assert_eq!(gateway.get_admin(path)?.status, 200, "{path}");
+    }
     let status = gateway.status()?;
     assert_eq!((&status["kafka"]["up"], &status["spool"]["writable"]), (&false.into(), &true.into()), "{status}");
     assert_sums(&gateway)?;

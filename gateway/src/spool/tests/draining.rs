@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::seen::Filling;
+use crate::spool::Lane;
 
 #[tokio::test]
 async fn d6_input_goes_past_an_empty_spool_while_kafka_is_well() {
@@ -115,6 +116,7 @@ async fn d11_what_waits_for_kafka_at_the_end_goes_into_the_spool() {
     let world = World::new(Mode::Silent);
     let (spooled, ()) = tokio::join!(world.input("a", "0"), async { world.service.close() });
     assert!(spooled.expect("spooled"));
+    assert!(world.lane.is_usable(), "it waited for Kafka's share of the deadline");
     let begun = Instant::now();
     let world = world.restart(Mode::Up).await;
     assert!(begun.elapsed() < LIMIT, "an end does not wait for Kafka");

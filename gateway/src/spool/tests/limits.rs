@@ -13,6 +13,7 @@ async fn d7_a_full_spool_refuses_and_keeps_what_it_has() {
             Ok(_) => spooled += 1,
             Err(error) => break error,
         }
+        assert!(spooled < 20, "more than fits was taken");
     };
     assert!(matches!(&error, PublishError::Unavailable(reason) if reason.contains("full")), "{error}");
     assert!(spooled > 5, "{spooled}");

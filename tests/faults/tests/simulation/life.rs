@@ -197,11 +197,12 @@ impl Process {
         let deadline = Instant::now() + if planted { PATIENCE } else { LIVENESS };
         loop {
             let verdict = self.here.outside.is_done().then(|| self.here.outside.judge());
-            if verdict.is_some_and(|verdict| verdict.lost.is_empty()) {
+            if verdict.as_ref().is_some_and(|verdict| verdict.lost.is_empty()) {
                 break;
             }
             if Instant::now() >= deadline {
-                assert!(planted, "INLET_SIM_SEED={seed}: not done within {LIVENESS:?} of virtual time");
+                let lacks = verdict.map_or("inputs that nobody took".to_owned(), |verdict| verdict.to_string());
+                assert!(planted, "INLET_SIM_SEED={seed}: not done within {LIVENESS:?} of virtual time: {lacks}");
                 break;
             }
             tokio::time::sleep(LOOK).await;
