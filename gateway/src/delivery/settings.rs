@@ -37,9 +37,6 @@ const FETCHES_MAX_POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// A call that has its own time-out of two seconds, and has not returned after this, never will.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long the push lane gathers records into one request. Measured: with one millisecond librdkafka's thread spins while
-/// it waits for one of five requests in flight, and the broker works a quarter more for each event.
-const PUSH_LINGER_MS: &str = "2";
 /// Memory that the push lane may hold while Kafka does not take it.
 const PUSH_QUEUE_KBYTES: usize = 64 * 1024;
 const PUSH_QUEUE_RECORDS: usize = 100_000;
@@ -194,7 +191,7 @@ impl KafkaSettings {
 
     /// The push lane's producer. `deadline`: how long a record may wait for its confirmation.
     pub(super) fn push(&self, deadline: Duration) -> Result<ClientConfig, SettingsError> {
-        let mut config = self.producer(deadline, PUSH_LINGER_MS, PUSH_QUEUE_KBYTES)?;
+        let mut config = self.producer(deadline, "1", PUSH_QUEUE_KBYTES)?;
         config.set("enable.idempotence", "true");
         config.set("queue.buffering.max.messages", PUSH_QUEUE_RECORDS.to_string());
         config.set("statistics.interval.ms", millis(STATISTICS_INTERVAL));
