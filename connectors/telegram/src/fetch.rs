@@ -10,9 +10,10 @@ use connector_sdk::{
     Secret, Timestamp, async_trait,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::media::{ORDER_KIND, Order};
+use crate::upkeep::WebhookInfo;
 use crate::{Telegram, api};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +26,12 @@ const HTML: &str = "text/html";
 struct File {
     #[serde(default)]
     file_path: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Me {
+    #[serde(default)]
+    username: Option<String>,
 }
 
 #[async_trait]
@@ -68,23 +75,17 @@ impl Fetch for Telegram {
 #[async_trait]
 impl Probe for Telegram {
     async fn probe(&self, io: &Io) -> Result<ProbeReport, IntakeError> {
-        let token = self.token()?;
-        let ask = async |method: &str| -> Result<Value, IntakeError> {
-            let url = api::method_url(&self.api_url, token, method);
-            let response = api::call(&*io.http, url, &json!({}), CALL_TIMEOUT).await?;
-            serde_json::from_str(api::result(method, &response)?.get())
-                .map_err(|_| IntakeError::Broken(format!("{method} answered no object")))
-        };
-        let (me, webhook) = (ask("getMe").await?, ask("getWebhookInfo").await?);
-        let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
-        let waiting = webhook.get("pending_update_count").and_then(Value::as_u64).unwrap_or(0);
-        let way = if text(&webhook, "url").is_empty() { "no webhook is set" } else { "a webhook is set" };
-        let mut lines =
-            vec![format!("bot @{} ({})", text(&me, "username"), self.bot_id), format!("{way}, {waiting} updates wait")];
-        let error = text(&webhook, "last_error_message");
-        if !error.is_empty() {
-            lines.push(format!("last webhook error: {}", connector_sdk::text::one_line(&error)));
-        }
+        let url = api::method_url(&self.api_url, self.token()?, "getMe");
+        let response = api::call(&*io.http, url, &json!({}), CALL_TIMEOUT).await?;
+        let me: Me = serde_json::from_str(api::result("getMe", &response)?.get())
+            .map_err(|_| IntakeError::Broken("getMe answered no bot".to_owned()))?;
+        let webhook = WebhookInfo::of(self, io).await?;
+        let way = if webhook.url.is_empty() { "no webhook is set" } else { "a webhook is set" };
+        let mut lines = vec![
+            format!("bot @{} ({})", me.username.as_deref().unwrap_or(""), self.bot_id),
+            format!("{way}, {} updates wait", webhook.pending_update_count),
+        ];
+        lines.extend(webhook.last_error().map(|error| format!("last webhook error: {error}")));
         Ok(ProbeReport { lines })
     }
 }

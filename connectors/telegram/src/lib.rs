@@ -13,6 +13,7 @@ mod parse;
 mod people;
 mod poll;
 mod text;
+mod upkeep;
 mod webhook;
 mod wire;
 
@@ -52,7 +53,8 @@ pub struct Config {
     /// being rotated. Needed for `mode: webhook`.
     #[serde(default)]
     pub secret_token: Option<Secrets>,
-    /// The bot's token from @BotFather. Needed for `mode: poll`, and for storing files.
+    /// The bot's token from @BotFather. Needed for `mode: poll`, for storing files, and for noticing that
+    /// the webhook was taken away.
     #[serde(default)]
     pub bot_token: Option<Secret>,
     /// The bot's id: the digits before the colon of its token. Needed where `bot_token` is left out.
@@ -87,7 +89,7 @@ impl ConnectorKind for Telegram {
     const NAME: &'static str = "telegram";
     const SUMMARY: &'static str = "Telegram: everything that a bot is told, by webhook or long polling";
     const CHANNEL: Channel = Channel::Chat;
-    const SHAPES: &'static [Shape] = &[Shape::Webhook, Shape::Poll, Shape::Fetch];
+    const SHAPES: &'static [Shape] = &[Shape::Webhook, Shape::Poll, Shape::Fetch, Shape::Upkeep];
     const ASSETS: Assets = connector_sdk::assets!();
 
     type Config = Config;
@@ -102,6 +104,7 @@ impl ConnectorKind for Telegram {
         let mut connector = Connector::new(telegram.clone(), vec![intake], source);
         connector.check_cursor = (mode == Mode::Poll).then_some(poll::check_cursor);
         if telegram.bot_token.is_some() {
+            connector.upkeep = (mode == Mode::Webhook).then(|| Box::new(upkeep::Subscription(telegram.clone())) as _);
             connector.fetch = Some(telegram.clone());
             connector.probe = Some(telegram);
         }

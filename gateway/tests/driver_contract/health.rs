@@ -230,7 +230,7 @@ impl Upkeep for FailingUpkeep {
 
 /// The webhook goes on, and operators hear that its subscription does not.
 #[tokio::test(start_paused = true)]
-async fn a_broken_upkeep_shows_beside_a_running_webhook() {
+async fn d10_a_broken_upkeep_shows_beside_a_running_webhook() {
     let (world, notices) = world(Script::always(Answer::Taken));
     world.health.of(&world.instance, Shape::Webhook).set(State::Running, "", "");
     let source = Source::new(world.instance.clone(), io(), SourceIntake::Upkeep(Box::new(FailingUpkeep)));

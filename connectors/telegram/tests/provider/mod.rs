@@ -31,6 +31,8 @@ pub struct Provider {
     pub requests: Mutex<Vec<HttpRequest>>,
     pub downloads: Mutex<VecDeque<Result<Downloaded, HttpFault>>>,
     pub file: Mutex<Option<Value>>,
+    /// What `setWebhook` was called with last.
+    pub webhook_url: Mutex<String>,
 }
 
 impl Provider {
@@ -81,7 +83,10 @@ impl Http for Provider {
             "getUpdates" => self.get_updates(&body),
             "getFile" => json!({ "ok": true, "result": self.file.lock().unwrap().clone() }),
             "getMe" => json!({ "ok": true, "result": { "id": 100_000_099, "username": "support_bot" } }),
-            "getWebhookInfo" => json!({ "ok": true, "result": { "url": "", "pending_update_count": 3 } }),
+            "getWebhookInfo" => {
+                let url = self.webhook_url.lock().unwrap().clone();
+                json!({ "ok": true, "result": { "url": url, "has_custom_certificate": false, "pending_update_count": 3 } })
+            }
             other => panic!("{other} is not called"),
         };
         Ok(response(200, answer.to_string()))
@@ -118,6 +123,9 @@ pub fn fetch_io(provider: &Arc<Provider>) -> FetchIo {
 
 /// An instance of `mode: poll`.
 pub fn connector() -> Connector {
-    let config = json!({ "mode": "poll", "bot_token": format!("100000099:{KEY}"), "api_url": "https://bot.example" });
+    build(json!({ "mode": "poll", "bot_token": format!("100000099:{KEY}"), "api_url": "https://bot.example" }))
+}
+
+pub fn build(config: Value) -> Connector {
     Telegram::build(serde_json::from_value(config).unwrap(), &BuildContext::default()).unwrap()
 }
