@@ -1,6 +1,7 @@
 //! `inlet quickstart`: what a newcomer sees in the first minutes, with the commands that it prints.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use connector_sdk::Intake;
 use inlet_tests::consume;
 use inlet_tests::gateway::{Gateway, cli};
 use inlet_tests::process::Workdir;
@@ -100,5 +101,19 @@ fn simulate_and_init_go_on_from_here() -> Result<()> {
     let sent = cli(&["simulate", "slack", &case, "--to", &gateway.ingress], dir.path())?;
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     consume::kcat_until(&bootstrap(&gateway)?, "inlet.events", 1, LIMIT)?;
+    Ok(())
+}
+
+/// Whoever tries Inlet out has not asked it to call anybody.
+#[test]
+fn no_demo_instance_calls_its_provider() -> Result<()> {
+    let text = format!("kafka: {{ brokers: [\"localhost:9092\"] }}\n{}", connectors::DEMO.instances);
+    let loaded = inlet::config::load_str("demo.yaml", &text, connectors::all()).map_err(|e| anyhow!("{e}"))?;
+    assert!(!loaded.connectors.is_empty());
+    for (name, _, connector) in loaded.connectors {
+        assert!(connector.upkeep.is_none(), "{name} asks its provider how things are");
+        let calls = connector.intakes.iter().any(|intake| !matches!(intake, Intake::Webhook(_)));
+        assert!(!calls, "{name} reads from its provider");
+    }
     Ok(())
 }
