@@ -94,7 +94,7 @@ struct Sources {
 }
 
 impl Gateway {
-    /// Starts everything. Kafka may be away: it is waited for, beside.
+    /// Starts everything. Kafka may be away: it is waited for. Its topics are the caller's affair (`topics_beside`).
     pub async fn start(loaded: LoadedConfig) -> Result<Self, String> {
         let mut gateway = Self::prepare(&loaded).await?;
         let (drivers, _) = Drivers::build(loaded, &gateway.drivers, &gateway.builder)?;
@@ -141,7 +141,6 @@ impl Gateway {
         }
         let builder =
             Builder { metrics: metrics.clone(), client: Client::new()?, blobs, data_dir: config.data_dir.clone() };
-        topics_beside(settings);
         let routes = Arc::new(Ingress::new(&config.ingress, Hooks::default(), push.clone(), metrics.clone())?);
         let (replay, last_reload) = (Arc::<SharedReplay>::default(), LastReload::default());
         let ready = Arc::new(AtomicBool::new(false));

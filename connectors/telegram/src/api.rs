@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use connector_sdk::{ConfigError, Http, HttpRequest, HttpResponse, IntakeError, Secret};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::Telegram;
+
 pub const PUBLIC_API: &str = "https://api.telegram.org";
+/// For methods that answer at once.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An answer of the Bot API.
 #[derive(Deserialize)]
@@ -50,6 +55,25 @@ pub fn method_url(api_url: &str, token: &Secret, method: &str) -> String {
 /// URL of a file by the path that `getFile` gave.
 pub fn file_url(api_url: &str, token: &Secret, file_path: &str) -> String {
     format!("{api_url}/file/bot{}/{file_path}", token.expose())
+}
+
+impl Telegram {
+    pub(crate) fn token(&self) -> Result<&Secret, IntakeError> {
+        self.bot_token.as_ref().ok_or_else(|| IntakeError::Unauthorised("no `bot_token` is configured".to_owned()))
+    }
+
+    /// What a method answers that answers at once.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        http: &dyn Http,
+        method: &str,
+        parameters: &Value,
+    ) -> Result<T, IntakeError> {
+        let url = method_url(&self.api_url, self.token()?, method);
+        let response = call(http, url, parameters, CALL_TIMEOUT).await?;
+        serde_json::from_str(result(method, &response)?.get())
+            .map_err(|_| IntakeError::Broken(format!("{method} answered without what it should tell")))
+    }
 }
 
 /// Calls a method with JSON parameters.

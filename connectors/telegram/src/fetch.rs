@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use connector_sdk::{
     Downloaded, Fetch, FetchIo, FetchOrder, FetchedMedia, HttpRequest, IntakeError, Io, Probe, ProbeReport, RawEvent,
-    Secret, Timestamp, async_trait,
+    Timestamp, async_trait,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -16,7 +16,6 @@ use crate::media::{ORDER_KIND, Order};
 use crate::upkeep::WebhookInfo;
 use crate::{Telegram, api};
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// A server of one's own hands out files of up to 2 GB; that is the cap here too.
 const FILE_MAX_BYTES: usize = 2 << 30;
 const FILE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
@@ -43,10 +42,7 @@ impl Fetch for Telegram {
         }
         let params = Order::deserialize(&order.params)
             .map_err(|_| IntakeError::Broken("the fetch order's parameters cannot be read".to_owned()))?;
-        let url = api::method_url(&self.api_url, token, "getFile");
-        let response = api::call(&*io.http, url, &json!({ "file_id": params.file_id }), CALL_TIMEOUT).await?;
-        let file: File = serde_json::from_str(api::result("getFile", &response)?.get())
-            .map_err(|_| IntakeError::Broken("getFile answered no file".to_owned()))?;
+        let file: File = self.ask(&*io.http, "getFile", &json!({ "file_id": params.file_id })).await?;
         let path = file.file_path.filter(|path| is_relative(path)).ok_or_else(|| {
             IntakeError::Broken(
                 "getFile gave no path to download from (a Bot API server in --local mode keeps files on its own disk)"
@@ -75,10 +71,7 @@ impl Fetch for Telegram {
 #[async_trait]
 impl Probe for Telegram {
     async fn probe(&self, io: &Io) -> Result<ProbeReport, IntakeError> {
-        let url = api::method_url(&self.api_url, self.token()?, "getMe");
-        let response = api::call(&*io.http, url, &json!({}), CALL_TIMEOUT).await?;
-        let me: Me = serde_json::from_str(api::result("getMe", &response)?.get())
-            .map_err(|_| IntakeError::Broken("getMe answered no bot".to_owned()))?;
+        let me: Me = self.ask(&*io.http, "getMe", &json!({})).await?;
         let webhook = WebhookInfo::of(self, io).await?;
         let way = if webhook.url.is_empty() { "no webhook is set" } else { "a webhook is set" };
         let mut lines = vec![
@@ -87,12 +80,6 @@ impl Probe for Telegram {
         ];
         lines.extend(webhook.last_error().map(|error| format!("last webhook error: {error}")));
         Ok(ProbeReport { lines })
-    }
-}
-
-impl Telegram {
-    pub(crate) fn token(&self) -> Result<&Secret, IntakeError> {
-        self.bot_token.as_ref().ok_or_else(|| IntakeError::Unauthorised("no `bot_token` is configured".to_owned()))
     }
 }
 

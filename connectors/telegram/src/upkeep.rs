@@ -10,9 +10,8 @@ use connector_sdk::{IntakeError, Io, Upkeep, async_trait};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Telegram, api};
+use crate::Telegram;
 
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Well below the day for which Telegram keeps what it cannot deliver.
 const EVERY: Duration = Duration::from_secs(5 * 60);
 
@@ -29,10 +28,7 @@ pub struct WebhookInfo {
 
 impl WebhookInfo {
     pub async fn of(telegram: &Telegram, io: &Io) -> Result<Self, IntakeError> {
-        let url = api::method_url(&telegram.api_url, telegram.token()?, "getWebhookInfo");
-        let response = api::call(&*io.http, url, &json!({}), CALL_TIMEOUT).await?;
-        serde_json::from_str(api::result("getWebhookInfo", &response)?.get())
-            .map_err(|_| IntakeError::Broken("getWebhookInfo answered no webhook".to_owned()))
+        telegram.ask(&*io.http, "getWebhookInfo", &json!({})).await
     }
 
     /// In one line, as the server says it.
@@ -51,7 +47,7 @@ impl Upkeep for Subscription {
         let waiting = webhook.pending_update_count;
         if webhook.url.is_empty() {
             return Err(IntakeError::Broken(format!(
-                "the bot has no webhook any more, {waiting} updates wait; call setWebhook with this instance's URL (Telegram \
+                "the bot has no webhook, {waiting} updates wait; call setWebhook with this instance's URL (Telegram \
                  drops what waits for a day)"
             )));
         }

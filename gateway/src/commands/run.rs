@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{FAILED, Failure, block_on, stop_signal};
 use crate::config;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, topics_beside};
 use crate::telemetry::logging;
 
 pub fn run(file: &Path, entries: &'static [Entry]) -> Result<(), Failure> {
@@ -15,6 +15,7 @@ pub fn run(file: &Path, entries: &'static [Entry]) -> Result<(), Failure> {
     block_on(async {
         let mut hangup = signal(SignalKind::hangup()).map_err(|error| Failure::failed(error.to_string()))?;
         let _telemetry = logging::start(&loaded.config.log, &loaded.config.tracing).map_err(Failure::wrong_use)?;
+        topics_beside(loaded.config.kafka.settings(&loaded.config.topics));
         let mut gateway = Gateway::start(loaded).await.map_err(Failure::failed)?;
         if let Some(address) = gateway.ingress {
             tracing::info!("ingress: http://{address}");

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SECRET: &str = "demo-secret";
+/// What goes wrong from the start has been said by then: a call to Kafka that is not answered takes five seconds.
+const SETTLED: Duration = Duration::from_secs(8);
 
 fn bootstrap(gateway: &Gateway) -> Result<String> {
     gateway.printed("kafka bootstrap").context("no line 'kafka bootstrap: …'")
@@ -101,6 +103,15 @@ fn simulate_and_init_go_on_from_here() -> Result<()> {
     let sent = cli(&["simulate", "slack", &case, "--to", &gateway.ingress], dir.path())?;
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     consume::kcat_until(&bootstrap(&gateway)?, "inlet.events", 1, LIMIT)?;
+    Ok(())
+}
+
+/// What the embedded broker does not know of Kafka is no trouble of the newcomer's.
+#[test]
+fn nothing_is_warned_of() -> Result<()> {
+    let gateway = Gateway::quickstart(&[])?;
+    let warning = gateway.wait_line(SETTLED, "of a warning", |line| line.contains("WARN"));
+    assert!(warning.is_err(), "{warning:?}");
     Ok(())
 }
 
