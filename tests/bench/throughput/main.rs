@@ -27,6 +27,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 1;
 
 struct Plan {
+    /// `--connections N` measures one of the two alone, or another.
+    connections: Vec<usize>,
     partitions: i32,
     /// librdkafka properties of the gateway (`--property linger.ms=5`), for finding out what they do.
     properties: Vec<String>,
@@ -47,10 +49,16 @@ fn main() -> Result<()> {
         None => PARTITIONS,
     };
     let properties = args.windows(2).filter(|pair| pair[0] == "--property").map(|pair| pair[1].clone()).collect();
+    let connections = match args.iter().position(|arg| arg == "--connections") {
+        Some(at) => vec![args.get(at + 1).context("--connections wants a number")?.parse().context("--connections")?],
+        None => CONNECTIONS.to_vec(),
+    };
     let plan = if args.iter().any(|arg| arg == "--quick") {
-        Plan { partitions, properties, rounds: 1, measure: Duration::from_secs(4), warm_up: Duration::from_secs(1) }
+        let (measure, warm_up) = (Duration::from_secs(4), Duration::from_secs(1));
+        Plan { connections, partitions, properties, rounds: 1, measure, warm_up }
     } else {
-        Plan { partitions, properties, rounds: 3, measure: Duration::from_secs(6), warm_up: Duration::from_secs(2) }
+        let (measure, warm_up) = (Duration::from_secs(6), Duration::from_secs(2));
+        Plan { connections, partitions, properties, rounds: 3, measure, warm_up }
     };
     let kafka = Kafka::one()?;
     kafka.create_topic("bare.events", plan.partitions)?;
@@ -61,7 +69,7 @@ fn main() -> Result<()> {
         ("inlet", gateway.ingress.trim_start_matches("http://").to_owned(), gateway.process()?.id()),
     ];
     let mut rows = Vec::new();
-    for connections in CONNECTIONS {
+    for connections in plan.connections.iter().copied() {
         for round in 0..plan.rounds {
             for (name, address, pid) in &targets {
                 let figures = measure(address, [*pid, kafka.process_id(0)?], connections, &plan)?;
@@ -71,7 +79,7 @@ fn main() -> Result<()> {
         }
     }
     gateway.stop()?;
-    report::print(&rows, &CONNECTIONS)
+    report::print(&rows, &plan.connections)
 }
 
 fn measure(address: &str, [pid, broker]: [u32; 2], connections: usize, plan: &Plan) -> Result<Figures> {

@@ -12,6 +12,8 @@ use rdkafka::producer::ProducerContext;
 use serde::Deserialize;
 
 use super::batch::Report;
+use super::gather::Gather;
+use super::sender::Outgoing;
 use super::{Link, PublishError, Verdict, verdict};
 use crate::delivery::link::log;
 
@@ -45,11 +47,14 @@ impl PushFigures {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct PushContext {
     pub link: Arc<Link>,
     pub figures: Arc<PushFigures>,
     /// Set when librdkafka will take no more records: the producer has to be replaced.
     pub broken: Arc<AtomicBool>,
+    /// Whose records these are; none for those that are sent one by one.
+    pub gather: Option<Arc<Gather<Outgoing>>>,
 }
 
 impl ClientContext for PushContext {
@@ -81,6 +86,9 @@ impl ProducerContext for PushContext {
     type DeliveryOpaque = Box<Report>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Box<Report>) {
+        if let Some(gather) = &self.gather {
+            gather.arrived();
+        }
         match result {
             Ok(_) => {
                 self.figures.confirmed.fetch_add(1, Ordering::Relaxed);

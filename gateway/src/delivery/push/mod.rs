@@ -6,25 +6,29 @@
 
 mod batch;
 mod context;
+mod end;
+mod gather;
+mod sender;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
+use self::batch::Batch;
 pub use self::batch::Batch as Sending;
-use self::batch::{Batch, Report};
 use self::context::PushContext;
 pub use self::context::PushFigures;
+use self::end::{End, PushProducer};
+use self::gather::Gather;
+use self::sender::Outgoing;
 use super::link::{Link, LinkState};
-use super::settings::{KafkaSettings, SettingsError, Topics};
+use super::settings::{KafkaSettings, SettingsError};
 use super::verdict::{self, Verdict};
 use super::{PublishError, Publisher};
 use crate::pipeline::record::Record;
@@ -37,28 +41,19 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_millis(2500);
 /// How long callers wait for a producer that never gives records up, where they do not follow them any longer.
 const PATIENT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A producer that broke for good is replaced at most this often.
-const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How often `flush` looks whether the queue is empty.
 const FLUSH_TICK: Duration = Duration::from_millis(10);
 
-type PushProducer = ThreadedProducer<PushContext>;
-
 /// The push lane on Kafka. Starts without Kafka too, and stays: records are `Unavailable` until it comes.
 pub struct KafkaPublisher {
-    config: ClientConfig,
-    topics: Topics,
+    end: Arc<End>,
+    gather: Arc<Gather<Outgoing>>,
+    sender: Option<JoinHandle<()>>,
     max_record_bytes: usize,
-    link: Arc<Link>,
-    figures: Arc<PushFigures>,
-    broken: Arc<AtomicBool>,
     /// Records have no deadline of their own.
     patient: bool,
-    producer: ArcSwap<PushProducer>,
     /// Made when Kafka refuses a request for the first time.
     alone: OnceLock<PushProducer>,
-    replaced: Mutex<Instant>,
 }
 
 impl KafkaPublisher {
@@ -71,36 +66,33 @@ impl KafkaPublisher {
 
     /// Makes the producer; connecting goes on in the background. Fails for settings that no Kafka could repair.
     pub fn start(settings: &KafkaSettings, deadline: Duration) -> Result<Self, SettingsError> {
-        let config = settings.push(deadline)?;
-        let (link, figures, broken) = (Arc::new(Link::new()), Arc::default(), Arc::default());
-        let producer = make(&config, &link, &figures, &broken)?;
-        Ok(Self {
-            topics: settings.topics.clone(),
-            max_record_bytes: settings.max_message_bytes()?,
-            config,
-            link,
-            figures,
-            broken,
-            patient: deadline.is_zero(),
-            producer: ArcSwap::from_pointee(producer),
-            alone: OnceLock::new(),
-            replaced: Mutex::new(Instant::now()),
-        })
+        let gather = Arc::new(Gather::new());
+        let context = PushContext {
+            link: Arc::new(Link::new()),
+            figures: Arc::default(),
+            broken: Arc::default(),
+            gather: Some(gather.clone()),
+        };
+        let end = Arc::new(End::new(settings.push(deadline)?, settings.topics.clone(), context)?);
+        let sender = sender::start(end.clone(), gather.clone())?;
+        let max_record_bytes = settings.max_message_bytes()?;
+        let patient = deadline.is_zero();
+        Ok(Self { end, gather, sender: Some(sender), max_record_bytes, patient, alone: OnceLock::new() })
     }
 
     /// Whether Kafka is reachable, for status and metrics.
     pub fn link(&self) -> LinkState {
-        self.link.state()
+        self.end.link().state()
     }
 
     /// Counters, for metrics.
     pub fn figures(&self) -> &PushFigures {
-        &self.figures
+        self.end.figures()
     }
 
     /// Records whose verdict is still to come.
     pub fn in_flight(&self) -> usize {
-        usize::try_from(self.producer.load().in_flight_count()).unwrap_or(0)
+        self.gather.len()
     }
 
     /// Waits until every record has its verdict, at most `limit`; says whether that was reached.
@@ -121,89 +113,52 @@ impl KafkaPublisher {
         let producer = match self.alone.get() {
             Some(producer) => producer,
             None => {
-                let mut config = self.config.clone();
-                config.set("batch.num.messages", "1").set("linger.ms", "0");
-                let made = make(&config, &self.link, &self.figures, &Arc::default());
+                let made = self.end.make_alone();
                 let producer = made.map_err(|error| PublishError::Unavailable(error.to_string()))?;
                 self.alone.get_or_init(|| producer)
             }
         };
         for (index, record) in records.iter().enumerate() {
             let batch = Batch::of(1);
-            self.send(producer, &batch, index, record).unwrap_or_else(|failure| batch.settle(1, Some(failure)));
+            let sent = self.end.send(producer, Outgoing::new(&batch, index, record));
+            sent.unwrap_or_else(|failure| batch.settle(1, Some(failure)));
             batch.settled().await?;
         }
         Ok(())
     }
 
-    fn send(
-        &self,
-        producer: &PushProducer,
-        batch: &Arc<Batch>,
-        index: usize,
-        record: &Record,
-    ) -> Result<(), PublishError> {
-        let topic = &self.topics.get(record.topic).name;
-        let report = Box::new(Report { batch: batch.clone(), index });
-        let mut message = BaseRecord::with_opaque_to(topic, report).key(record.key.as_bytes()).headers(headers(record));
-        if !record.value.is_empty() {
-            message = message.payload(record.value.as_ref());
-        }
-        producer.send(message).map_err(|(error, _)| self.figures.count(&error, index, topic))
-    }
-
     /// Puts all records into the queue, or says which one is too large before any is sent.
     fn enqueue(&self, records: &[Record]) -> Result<Arc<Batch>, PublishError> {
         self.fits(records.iter())?;
-        Ok(self.put(&self.current(), records))
+        Ok(self.put(records))
     }
 
     fn fits<'r>(&self, mut records: impl Iterator<Item = &'r Record>) -> Result<(), PublishError> {
         let limit = self.max_record_bytes;
         let sizes = records.by_ref().map(Record::wire_bytes).enumerate();
         let Some((index, bytes)) = sizes.into_iter().find(|(_, bytes)| *bytes > limit) else { return Ok(()) };
-        self.figures.refused.fetch_add(1, Ordering::Relaxed);
+        self.figures().refused.fetch_add(1, Ordering::Relaxed);
         Err(PublishError::Refused { index, reason: format!("{bytes} bytes, at most {limit} can be sent") })
     }
 
-    fn current(&self) -> Arc<PushProducer> {
-        if self.broken.load(Ordering::Relaxed) {
-            self.replace();
-        }
-        self.producer.load_full()
-    }
-
-    fn put(&self, producer: &PushProducer, records: &[Record]) -> Arc<Batch> {
+    fn put(&self, records: &[Record]) -> Arc<Batch> {
         let batch = Batch::of(records.len());
-        for (index, record) in records.iter().enumerate() {
-            if let Err(failure) = self.send(producer, &batch, index, record) {
-                // The rest is not sent: its order would be lost. What went before is waited for.
-                batch.settle(records.len() - index, Some(failure));
-                break;
-            }
+        let outgoing = |(index, record)| Outgoing::new(&batch, index, record);
+        // Made before the queue is locked.
+        match records {
+            [record] => self.gather.put([outgoing((0, record))]),
+            records => self.gather.put(records.iter().enumerate().map(outgoing).collect::<Vec<_>>()),
         }
         batch
     }
+}
 
-    /// librdkafka declared the producer dead (its identity was lost in a way that idempotence cannot mend): a new one
-    /// takes its place. What the old one still holds is reported as unavailable.
-    fn replace(&self) {
-        let Ok(mut replaced) = self.replaced.try_lock() else { return };
-        if replaced.elapsed() < REPLACE_INTERVAL || !self.broken.swap(false, Ordering::Relaxed) {
-            return;
-        }
-        *replaced = Instant::now();
-        match make(&self.config, &self.link, &self.figures, &self.broken) {
-            Ok(producer) => {
-                tracing::warn!("the push lane's producer broke and was replaced");
-                let old = self.producer.swap(Arc::new(producer));
-                // Dropping flushes and joins a thread.
-                std::thread::spawn(move || drop(old));
-            }
-            Err(error) => {
-                tracing::error!(%error, "the push lane's producer broke and cannot be replaced yet");
-                self.broken.store(true, Ordering::Relaxed);
-            }
+impl Drop for KafkaPublisher {
+    fn drop(&mut self) {
+        self.gather.end();
+        if let Some(sender) = self.sender.take() {
+            // One that panicked has said so.
+            let _ = sender.join();
         }
     }
 }
@@ -221,11 +176,11 @@ impl Publisher for KafkaPublisher {
             return published.await;
         }
         // The producer keeps records for as long as it takes; whoever does not follow them must not fill it.
-        if !self.link.is_usable() {
+        if !self.end.link().is_usable() {
             return Err(PublishError::Unavailable("Kafka is away".to_owned()));
         }
         tokio::time::timeout(PATIENT_LIMIT, published).await.unwrap_or_else(|_| {
-            self.link.stalled();
+            self.end.link().stalled();
             Err(PublishError::Unavailable("not confirmed in time".to_owned()))
         })
     }
@@ -235,8 +190,7 @@ impl Publisher for KafkaPublisher {
 impl Lane for KafkaPublisher {
     fn send(&self, inputs: &[&[Record]]) -> Result<Vec<Arc<Sending>>, PublishError> {
         self.fits(inputs.iter().copied().flatten())?;
-        let producer = self.current();
-        Ok(inputs.iter().map(|records| self.put(&producer, records)).collect())
+        Ok(inputs.iter().map(|records| self.put(records)).collect())
     }
 
     async fn send_alone(&self, records: &[Record]) -> Result<(), PublishError> {
@@ -244,26 +198,16 @@ impl Lane for KafkaPublisher {
     }
 
     fn is_usable(&self) -> bool {
-        self.link.is_usable()
+        self.end.link().is_usable()
     }
 
     fn stalled(&self) {
-        self.link.stalled();
+        self.end.link().stalled();
     }
 
     async fn went_away(&self) {
-        self.link.went_down().await;
+        self.end.link().went_down().await;
     }
-}
-
-fn make(
-    config: &ClientConfig,
-    link: &Arc<Link>,
-    figures: &Arc<PushFigures>,
-    broken: &Arc<AtomicBool>,
-) -> Result<PushProducer, SettingsError> {
-    let context = PushContext { link: link.clone(), figures: figures.clone(), broken: broken.clone() };
-    Ok(config.create_with_context(context)?)
 }
 
 pub(in crate::delivery) fn headers(record: &Record) -> OwnedHeaders {

@@ -126,14 +126,14 @@ async fn a_full_queue_is_unavailable_at_once() {
 async fn a_producer_that_broke_for_good_is_replaced() {
     let (mock, publisher) = cluster();
     publisher.publish(vec![record(1)]).await.expect("confirmed");
-    publisher.broken.store(true, Ordering::Relaxed);
-    let old = Arc::as_ptr(&publisher.producer.load());
+    publisher.end.context.broken.store(true, Ordering::Relaxed);
+    let old = Arc::as_ptr(&publisher.end.producer.load());
     until("replaced", async || {
         publisher.publish(vec![record(1)]).await.expect("both producers work");
-        Arc::as_ptr(&publisher.producer.load()) != old
+        Arc::as_ptr(&publisher.end.producer.load()) != old
     })
     .await;
-    assert!(!publisher.broken.load(Ordering::Relaxed));
+    assert!(!publisher.end.context.broken.load(Ordering::Relaxed));
     drop(mock);
 }
 
