@@ -419,7 +419,11 @@ async fn listen_ingress(
     };
     let handler = move |request, peer: SocketAddr| {
         let routes = routes.clone();
-        async move { routes.answer(request, peer.ip()).await }
+        // In its place from the beginning: it is large, and hyper would move it twice.
+        Box::pin(async move {
+            let answering = std::pin::pin!(routes.answer(request, peer.ip()));
+            answering.await
+        })
     };
     let task = tokio::spawn(serve(listener, limits, stop, drain_time(&config.shutdown), handler));
     Ok((address, task))

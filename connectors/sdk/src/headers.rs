@@ -1,42 +1,48 @@
 //! Header lines in their order, looked up without regard to case.
 
-use bytes::{Bytes, BytesMut};
+use std::ops::Range;
+
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Header lines in the order received; names are lower case.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<Line>);
-
-/// One line; text on the wire where its value is UTF-8.
-#[derive(Clone, PartialEq, Eq)]
-struct Line {
-    /// Of a text: names come in as `str` only.
-    name: Bytes,
-    value: Bytes,
+#[derive(Clone, Default)]
+pub struct Headers {
+    /// Names and values, one after the other: a request's lines cost two allocations in all.
+    text: Vec<u8>,
+    lines: Vec<Line>,
 }
 
-impl Line {
-    fn name(&self) -> &str {
-        std::str::from_utf8(&self.name).unwrap_or("")
-    }
-
-    fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
-    }
+/// Where one line stands; text on the wire where its value is UTF-8.
+#[derive(Clone)]
+struct Line {
+    /// Of a text: names come in as `str` only.
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 impl Serialize for Headers {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.iter().map(|line| (line.name(), String::from_utf8_lossy(&line.value))))
+        s.collect_seq(self.iter().map(|(name, value)| (name, String::from_utf8_lossy(value))))
     }
 }
 
 impl<'de> Deserialize<'de> for Headers {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let lines = Vec::<(String, String)>::deserialize(d)?;
-        Ok(Self(lines.into_iter().map(|(name, value)| Line { name: name.into(), value: value.into() }).collect()))
+        let mut headers = Self::default();
+        lines.iter().for_each(|(name, value)| headers.add(name, value.as_bytes()));
+        Ok(headers)
     }
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
 
 /// Why a header that must be there exactly once cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,23 +56,38 @@ pub enum HeaderFault {
 }
 
 impl Headers {
-    /// Copies all lines, most requests' into one allocation.
+    /// Copies all lines.
     pub fn copied<'a>(lines: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
         const USUAL_BYTES: usize = 1024;
         const USUAL_LINES: usize = 16;
-        let (mut copy, mut all) = (BytesMut::with_capacity(USUAL_BYTES), Vec::with_capacity(USUAL_LINES));
-        for (name, value) in lines {
-            copy.extend_from_slice(name.as_bytes());
-            copy.make_ascii_lowercase();
-            let name = copy.split().freeze();
-            copy.extend_from_slice(value);
-            all.push(Line { name, value: copy.split().freeze() });
-        }
-        Self(all)
+        let mut headers = Self { text: Vec::with_capacity(USUAL_BYTES), lines: Vec::with_capacity(USUAL_LINES) };
+        lines.for_each(|(name, value)| headers.add(name, value));
+        headers
     }
 
     pub fn push(&mut self, name: &str, value: impl Into<Bytes>) {
-        self.0.push(Line { name: name.to_ascii_lowercase().into(), value: value.into() });
+        self.add(name, &value.into());
+    }
+
+    fn add(&mut self, name: &str, value: &[u8]) {
+        let name = self.append(name.as_bytes());
+        self.text[name.clone()].make_ascii_lowercase();
+        let value = self.append(value);
+        self.lines.push(Line { name, value });
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.text.len();
+        self.text.extend_from_slice(bytes);
+        start..self.text.len()
+    }
+
+    fn name(&self, line: &Line) -> &str {
+        std::str::from_utf8(&self.text[line.name.clone()]).unwrap_or("")
+    }
+
+    fn value(&self, line: &Line) -> &[u8] {
+        &self.text[line.value.clone()]
     }
 
     /// Replaces every line of this name by one.
@@ -76,7 +97,8 @@ impl Headers {
     }
 
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|line| !line.is(name));
+        let text = &self.text;
+        self.lines.retain(|line| !text[line.name.clone()].eq_ignore_ascii_case(name.as_bytes()));
     }
 
     /// The first line of this name that is UTF-8.
@@ -85,7 +107,8 @@ impl Headers {
     }
 
     pub fn get_all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.0.iter().filter(move |line| line.is(name)).map(|line| &line.value[..])
+        let is_it = |line: &&Line| self.text[line.name.clone()].eq_ignore_ascii_case(name.as_bytes());
+        self.lines.iter().filter(is_it).map(|line| self.value(line))
     }
 
     /// The one line of this name; a signature header that comes twice is refused, not guessed at.
@@ -106,24 +129,24 @@ impl Headers {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|line| (line.name(), &line.value[..]))
+        self.lines.iter().map(|line| (self.name(line), self.value(line)))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(Line::name)
+        self.lines.iter().map(|line| self.name(line))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lines.is_empty()
     }
 
     /// Keeps the lines for which `keep(name)` holds; masks the others' values.
     pub fn mask_unless(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        for line in &mut self.0 {
-            if !keep(line.name()) {
-                line.value = Bytes::from_static(crate::redact::MASK.as_bytes());
-            }
+        let mut masked = Self::default();
+        for (name, value) in self.iter() {
+            masked.add(name, if keep(name) { value } else { crate::redact::MASK.as_bytes() });
         }
+        *self = masked;
     }
 }
 

@@ -63,10 +63,13 @@ fn suspicious(text: &str) -> bool {
     const OPENED_MAX: usize = 64;
     let bytes = text.as_bytes();
     let opened = bytes.iter().filter(|b| matches!(b, b'[' | b'{')).count();
-    let exponent = bytes.windows(2).any(|pair| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E'));
-    let escape = bytes.windows(2).any(|pair| pair == b"\\u");
+    // To the end without branches, which compilers turn into steps of many bytes.
+    let odd = bytes.windows(2).fold(false, |odd, pair| {
+        let exponent = pair[0].is_ascii_digit() & (pair[1] | 0x20 == b'e');
+        odd | exponent | ((pair[0] == b'\\') & (pair[1] == b'u'))
+    });
     let digits = || bytes.split(|b| !b.is_ascii_digit()).any(|run| run.len() > DIGITS_MAX);
-    opened > OPENED_MAX || exponent || escape || (bytes.len() > DIGITS_MAX && digits())
+    opened > OPENED_MAX || odd || (bytes.len() > DIGITS_MAX && digits())
 }
 
 /// Visits everything and keeps nothing.

@@ -30,7 +30,7 @@ pub fn content_key(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hex::encode(hash.finalize())
+    hex(&hash.finalize().into())
 }
 
 /// The event id: a UUID (version 8, RFC 9562) from SHA-256 over the parts of its key.
@@ -50,7 +50,15 @@ pub fn event_id(tenant: &str, provider: &str, account: &str, kind: &str, key: &E
 
 /// Lower-case hex SHA-256 of some bytes.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
+    hex(&Sha256::digest(bytes).into())
+}
+
+fn hex(digest: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).fold(String::with_capacity(64), |mut text, digit| {
+        text.push(DIGITS[usize::from(digit)].into());
+        text
+    })
 }
 
 #[cfg(test)]

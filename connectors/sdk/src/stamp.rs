@@ -30,7 +30,7 @@ pub fn stamp(draft: Draft, cx: &StampContext<'_>) -> Box<Event> {
         event.conversation.key_basis = inlet_schemas::KeyBasis::Event;
         event.conversation.key = event.id.clone();
     }
-    event.conversation.key = format!("{}/{}/{}/{}", cx.tenant, event.provider, event.account, event.conversation.key);
+    event.conversation.key = [cx.tenant, &event.provider, &event.account, &event.conversation.key].join("/");
     event.provenance.raw_sha256 = Some(cx.raw_sha256.to_owned());
     event
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 /// Without characters that are illegal or dangerous downstream: NUL and C0 controls except tab and line breaks; CRLF
 /// becomes LF. `Cow::Borrowed` = nothing had to be changed.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    // Most texts are plain ASCII, which is told without decoding it.
-    if text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n' | b'\t')) {
+    // Most texts are plain ASCII, which is told without decoding it; to the end without branches, many bytes at a step.
+    if text.bytes().fold(true, |plain, b| plain & matches!(b, b' '..=b'~' | b'\n' | b'\t')) {
         return Cow::Borrowed(text);
     }
     let bad = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{fffe}' | '\u{ffff}');

@@ -30,7 +30,9 @@ impl Parse for Slack {
 impl Slack {
     /// Straight into the typed form; only a body with illegal bytes or escapes goes the long way.
     fn events_api(&self, raw: &RawEvent) -> Parsed {
-        if let Ok(envelope) = serde_json::from_slice::<Envelope<'_>>(&raw.body) {
+        // As text: looked through for illegal bytes once, not string by string.
+        let text = std::str::from_utf8(&raw.body).ok();
+        if let Some(envelope) = text.and_then(|text| serde_json::from_str::<Envelope<'_>>(text).ok()) {
             return self.envelope(envelope, raw, false);
         }
         match json::parse(&raw.body) {
@@ -115,9 +117,10 @@ pub(crate) struct Cx<'a> {
 
 impl Cx<'_> {
     /// An event with the envelope's share of it.
-    pub fn event(&self, kind: Kind, at: Option<&str>, provider_type: &str) -> Unified {
+    pub fn event(&self, kind: Kind, at: Option<&str>, provider_type: &str) -> Box<Unified> {
         let at = at.and_then(Timestamp::from_unix_decimal).unwrap_or(self.happened);
-        let mut event = Unified::new(kind, connector_sdk::schemas::Channel::Chat, PROVIDER, self.account, at);
+        let channel = connector_sdk::schemas::Channel::Chat;
+        let mut event = Box::new(Unified::new(kind, channel, PROVIDER, self.account, at));
         event.provenance.provider_event_id = self.event_id.map(str::to_owned);
         event.provenance.provider_type = Some(provider_type.to_owned());
         stamp_input(&mut event, self.raw, self.sanitized);
@@ -130,7 +133,7 @@ impl Cx<'_> {
     }
 
     /// Ends an event: what has no field of its own is kept beside it.
-    pub fn draft(self, key: EventKey, mut event: Unified, rest: Rest<'_>) -> Draft {
+    pub fn draft(self, key: EventKey, mut event: Box<Unified>, rest: Rest<'_>) -> Draft {
         let mut data = Rest::default();
         if !rest.is_empty() {
             data.insert(Text::Borrowed("event"), Kept::Rest(rest));
@@ -184,6 +187,5 @@ pub(crate) fn unsupported(cx: Cx<'_>, kind: &str, subtype: &str) -> Parsed {
         event.unwrap_or(raw),
     );
     draft.event.provenance = cx.event(Kind::Unsupported, None, &name).provenance;
-    let (key, event) = (draft.key, *draft.event);
-    Parsed::one(cx.draft(key, event, Rest::default()))
+    Parsed::one(cx.draft(draft.key, draft.event, Rest::default()))
 }

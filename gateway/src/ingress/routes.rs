@@ -84,7 +84,11 @@ impl Ingress {
         let closes = request.version() < Version::HTTP_2
             && request.body().size_hint().upper().is_none_or(|bytes| bytes > DRAINED_MAX_BYTES);
         let mut is_read = false;
-        let mut response = self.dispatch(request, peer, &mut is_read).await;
+        let mut response = {
+            // In its place, here and below: moving it to where it is waited for copies all of it.
+            let dispatching = std::pin::pin!(self.dispatch(request, peer, &mut is_read));
+            dispatching.await
+        };
         if closes && !is_read {
             // The connection ends with a body that nobody reads: its next request would be lost.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -117,7 +121,8 @@ impl Ingress {
             response.headers_mut().insert("allow", allow);
             return response;
         }
-        self.take(&hook, request, peer, is_read).await
+        let taking = std::pin::pin!(self.take(&hook, request, peer, is_read));
+        taking.await
     }
 
     async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr, is_read: &mut bool) -> Response {
@@ -137,7 +142,8 @@ impl Ingress {
         };
         let encoding = parts.headers.get("content-encoding").and_then(|value| value.to_str().ok());
         let mut held = self.buffers.hold(party);
-        match read(body, encoding, limits, &mut held).await {
+        let reading = std::pin::pin!(read(body, encoding, limits, &mut held));
+        match reading.await {
             Ok(body) => (raw.body, *is_read) = (body, true),
             Err(BodyFault::NoRoom) => {
                 self.metrics.overload.inc();
@@ -151,7 +157,8 @@ impl Ingress {
             }
         }
         let deadline = self.deadline(raw.body.len());
-        respond(hook.handle(raw, &self.push, deadline).await)
+        let handling = std::pin::pin!(hook.handle(raw, &self.push, deadline));
+        respond(handling.await)
     }
 
     /// Large inputs get time in proportion, at the pace of a slow store: only people's uploads are that large, and people

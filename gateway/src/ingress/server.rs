@@ -12,8 +12,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::linger::Lingering;
@@ -149,10 +149,10 @@ async fn connection<H, F>(
         }
     });
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut ending = Ending::begin(watch.clone(), head_time, limits.idle_time, stopping);
     tokio::select! {
         _ = serving.as_mut() => return,
-        () = stopping.cancelled() => {}
-        () = watch.overdue(head_time, limits.idle_time) => {}
+        () = ending.due() => {}
     }
     serving.as_mut().graceful_shutdown();
     tokio::select! {
@@ -162,6 +162,39 @@ async fn connection<H, F>(
             tokio::time::sleep(FAREWELL).await;
             watch.overdue(None, Duration::ZERO).await;
         } => {}
+    }
+}
+
+/// Waits beside a connection for the moment when it has to end. A task of its own: what it waits for would be asked at
+/// every step of every request.
+struct Ending {
+    due: oneshot::Receiver<()>,
+    waiting: JoinHandle<()>,
+}
+
+impl Ending {
+    fn begin(watch: Watch, head_time: Option<Duration>, idle_time: Duration, stopping: CancellationToken) -> Self {
+        let (tell, due) = oneshot::channel();
+        let waiting = tokio::spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = watch.overdue(head_time, idle_time) => {}
+            }
+            // Nobody listens: the connection has ended by itself.
+            let _ = tell.send(());
+        });
+        Self { due, waiting }
+    }
+
+    async fn due(&mut self) {
+        // Without a sender it has panicked, and nobody would end the connection.
+        let _ = (&mut self.due).await;
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.waiting.abort();
     }
 }
 

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
+
 /// A bounded pool among parties. Cheap to clone.
 pub struct Pool<K>(Arc<Mutex<State<K>>>);
 
@@ -23,7 +25,7 @@ struct State<K> {
     reserve: usize,
     /// Taken beyond the reserves.
     common: usize,
-    used: HashMap<K, usize>,
+    used: HashMap<K, usize, RandomState>,
     /// Who the parties are: fixed, or whoever uses it and one who is yet to come.
     members: Members,
 }
@@ -53,7 +55,7 @@ impl<K: Eq + Hash + Clone> Pool<K> {
     }
 
     fn new(total: usize, members: Members) -> Self {
-        let mut state = State { total, reserve: 0, common: 0, used: HashMap::new(), members };
+        let mut state = State { total, reserve: 0, common: 0, used: HashMap::default(), members };
         state.settle_reserve();
         Self(Arc::new(Mutex::new(state)))
     }

@@ -66,7 +66,10 @@ impl Hook {
                     self.instance.counters.refused("over_rate");
                     Outcome::OverRate { retry_after }
                 }
-                None => push.run_shared(&self.instance, &raw, deadline, Some(&self.accounts)).await,
+                None => {
+                    let running = std::pin::pin!(push.run_shared(&self.instance, &raw, deadline, Some(&self.accounts)));
+                    running.await
+                }
             },
             Admission::Refuse(refusal) => {
                 self.instance.counters.refused(refusal.kind.as_str());

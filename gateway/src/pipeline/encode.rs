@@ -23,8 +23,8 @@ pub async fn event(event: Box<Event>, line: &Line) -> Result<Record, BlobFault> 
     let mut headers = vec![
         ("ce_specversion", "1.0".to_owned()),
         ("ce_id", event.id.clone()),
-        ("ce_type", format!("{CE_TYPE_PREFIX}{}", event.kind)),
-        ("ce_source", format!("/{}/{}/{}", event.tenant, event.connector, event.account)),
+        ("ce_type", [CE_TYPE_PREFIX, event.kind.as_str()].concat()),
+        ("ce_source", ["", &event.tenant, &event.connector, &event.account].join("/")),
         ("ce_time", event.occurred_at.to_string()),
         ("ce_subject", event.conversation.key.clone()),
         ("content-type", JSON.to_owned()),

@@ -9,6 +9,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+
 use super::flight::Flight;
 use super::id::SeenId;
 
@@ -41,14 +43,14 @@ pub struct Table {
 
 #[derive(Default)]
 struct Shard {
-    ids: HashMap<SeenId, u8>,
+    ids: HashMap<SeenId, u8, RandomState>,
     /// From the oldest to the one that is filled now.
     slices: VecDeque<Slice>,
     /// Number of the last slice; they count up and begin again after 255.
     newest: u8,
-    flights: HashMap<SeenId, Arc<Flight>>,
+    flights: HashMap<SeenId, Arc<Flight>, RandomState>,
     /// Of the ids: those whose events are safe in the spool, and as far as is known not on Kafka.
-    spooled: HashSet<SeenId>,
+    spooled: HashSet<SeenId, RandomState>,
 }
 
 struct Slice {
@@ -178,7 +180,7 @@ impl Shard {
         let was = self.spooled.remove(&id);
         if was && self.spooled.is_empty() {
             // An outage's ids may have been many.
-            self.spooled = HashSet::new();
+            self.spooled = HashSet::default();
         }
         was
     }
@@ -213,7 +215,7 @@ impl Shard {
         let (newest, alive) = (self.newest, self.slices.len());
         let is_alive = |slice: u8| usize::from(newest.wrapping_sub(slice)) < alive;
         let count = self.ids.values().filter(|slice| is_alive(**slice)).count();
-        let mut ids = HashMap::with_capacity(count);
+        let mut ids = HashMap::with_capacity_and_hasher(count, RandomState::default());
         ids.extend(self.ids.iter().filter(|(_, slice)| is_alive(**slice)).map(|(id, slice)| (*id, *slice)));
         self.ids = ids;
     }
