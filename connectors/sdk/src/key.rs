@@ -53,8 +53,26 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes).into())
 }
 
+/// Value of a hex digit of either case. Looked up: a processor cannot guess which of a digest's digits are letters, and
+/// each wrong guess costs as much as a table of sixteen.
+pub fn hex_value(digit: u8) -> Option<u8> {
+    const NONE: u8 = 0xff;
+    const VALUES: [u8; 256] = {
+        let mut values = [NONE; 256];
+        let mut value = 0;
+        while value < 16 {
+            values[DIGITS[value] as usize] = value as u8;
+            values[DIGITS[value].to_ascii_uppercase() as usize] = value as u8;
+            value += 1;
+        }
+        values
+    };
+    Some(VALUES[usize::from(digit)]).filter(|value| *value != NONE)
+}
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn hex(digest: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).fold(String::with_capacity(64), |mut text, digit| {
         text.push(DIGITS[usize::from(digit)].into());
         text

@@ -11,6 +11,7 @@ use sha1::Sha1;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::key::hex_value;
 use crate::secret::Secret;
 
 /// HMAC-SHA256 over the parts, one after the other.
@@ -40,10 +41,9 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
 
 /// Whether `given` is the hex text (either case) of `expected`.
 pub fn hex_matches(expected: &[u8], given: &str) -> bool {
-    // Of the longest digest that there is.
-    let mut decoded = [0; 64];
-    let Some(decoded) = decoded.get_mut(..expected.len()) else { return false };
-    hex::decode_to_slice(given, decoded).is_ok() && equal(expected, decoded)
+    let (pairs, rest) = given.as_bytes().as_chunks::<2>();
+    let decoded = pairs.iter().map(|pair| Some(hex_value(pair[0])? << 4 | hex_value(pair[1])?));
+    rest.is_empty() && decoded.collect::<Option<Vec<u8>>>().is_some_and(|decoded| equal(expected, &decoded))
 }
 
 /// Whether `given` is the standard base64 text of `expected`.
@@ -128,6 +128,15 @@ mod tests {
             hex::encode(hmac_sha1(b"Jefe", &[b"what do ya want for nothing?"])),
             "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"
         );
+    }
+
+    #[test]
+    fn hex_of_either_case_and_of_the_whole_length_matches() {
+        let matches = |given| hex_matches(&[0x0a, 0xfe, 0x90], given);
+        assert!(matches("0afe90") && matches("0AFe90"));
+        for wrong in ["", "0afe9", "0afe9000", "0afe91", "0afe9g", "0afe9 ", "0afe\u{e9}"] {
+            assert!(!matches(wrong), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Source: docs.slack.dev `verifying-requests-from-slack` and `events/url_verification`; slackapi/bolt-js `src/receivers`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use connector_sdk::verify::{hex_matches, hmac_sha256, within};
@@ -109,7 +110,8 @@ fn is_ssl_check(body: &[u8]) -> bool {
 
 /// The challenge of a handshake; the search spares every other request a second parse.
 fn challenge(body: &[u8]) -> Option<String> {
-    memmem::find(body, HANDSHAKE)?;
+    static SEARCH: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(HANDSHAKE));
+    SEARCH.find(body)?;
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     (envelope.kind? == "url_verification").then(|| envelope.challenge.map(String::from)).flatten()
 }

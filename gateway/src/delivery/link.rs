@@ -113,9 +113,9 @@ impl Link {
         self.stalled.store(true, Ordering::Relaxed);
     }
 
-    /// Returns when it is said that Kafka is away.
-    pub async fn went_down(&self) {
-        self.went_down.notified().await;
+    /// Tells all who wait when it is said that Kafka is away.
+    pub fn went_down(&self) -> &Notify {
+        &self.went_down
     }
 
     fn set_up(&self) {

@@ -1,5 +1,7 @@
 //! An event's or a dead letter's id in sixteen bytes.
 
+use connector_sdk::key::hex_value;
+
 use crate::pipeline::record::{Record, TopicRole};
 
 /// Bytes of an id, also on `inlet.seen`.
@@ -15,7 +17,7 @@ impl SeenId {
         let mut bytes = [0; ID_BYTES];
         let mut digits = 0;
         for byte in text.bytes().filter(|byte| *byte != b'-') {
-            let value = (byte as char).to_digit(16)? as u8;
+            let value = hex_value(byte)?;
             let place = bytes.get_mut(digits / 2)?;
             *place = *place << 4 | value;
             digits += 1;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use crate::delivery::PublishError;
 use crate::delivery::push::Sending;
@@ -28,6 +29,6 @@ pub trait Lane: Send + Sync {
     /// Something waited in vain: not usable until something is confirmed.
     fn stalled(&self);
 
-    /// Returns when the lane is found to be away.
-    async fn went_away(&self);
+    /// Tells all who wait when the lane is found to be away.
+    fn went_away(&self) -> &Notify;
 }

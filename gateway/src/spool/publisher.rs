@@ -7,11 +7,11 @@
 //! replicas have published, everything goes into the spool: the drain asks the index again (D4).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::error::SpoolError;
 use super::gate::Before;
@@ -32,7 +32,7 @@ pub struct SpoolPublisher {
     spool: Spool,
     seen: Arc<Seen>,
     patience: Duration,
-    closing: CancellationToken,
+    closing: AtomicBool,
 }
 
 /// What came of a send to Kafka.
@@ -48,12 +48,14 @@ impl SpoolPublisher {
     /// `deadline`: when inputs must be answered.
     pub fn new(lane: Arc<dyn Lane>, spool: Spool, seen: Arc<Seen>, deadline: Duration) -> Self {
         let patience = deadline * KAFKA_SHARE.0 / KAFKA_SHARE.1;
-        Self { lane, spool, seen, patience, closing: CancellationToken::new() }
+        Self { lane, spool, seen, patience, closing: AtomicBool::new(false) }
     }
 
     /// From now on nobody waits for Kafka: what it does not confirm at once goes into the spool.
     pub fn close(&self) {
-        self.closing.cancel();
+        self.closing.store(true, Ordering::SeqCst);
+        // Whoever waits for Kafka waits for this too.
+        self.lane.went_away().notify_waiters();
     }
 
     /// Whether an input may go to Kafka now. Waits where that is about to become true.
@@ -62,7 +64,7 @@ impl SpoolPublisher {
             return false;
         }
         // Nearly always: no waiting, and no lock for being woken.
-        if self.spool.gate().before() == Before::Nothing && self.lane.is_usable() && !self.closing.is_cancelled() {
+        if self.spool.gate().before() == Before::Nothing && self.is_worth_trying() {
             return true;
         }
         loop {
@@ -70,7 +72,8 @@ impl SpoolPublisher {
             let mut changed = std::pin::pin!(changed);
             // From here on no change is missed.
             changed.as_mut().enable();
-            if !self.lane.is_usable() || self.closing.is_cancelled() {
+            let away = self.lane.went_away().notified();
+            if !self.is_worth_trying() {
                 return false;
             }
             match self.spool.gate().before() {
@@ -78,8 +81,7 @@ impl SpoolPublisher {
                 Before::Waiting => return false,
                 Before::UnderWay => tokio::select! {
                     () = changed => {}
-                    () = self.lane.went_away() => return false,
-                    () = self.closing.cancelled() => return false,
+                    () = away => return false,
                     () = tokio::time::sleep_until(until) => {
                         self.lane.stalled();
                         return false;
@@ -89,7 +91,16 @@ impl SpoolPublisher {
         }
     }
 
+    fn is_worth_trying(&self) -> bool {
+        self.lane.is_usable() && !self.closing.load(Ordering::SeqCst)
+    }
+
     async fn live(&self, inputs: &[&[Record]], until: Instant) -> Live {
+        // From here on neither is missed.
+        let away = self.lane.went_away().notified();
+        if !self.is_worth_trying() {
+            return Live::Open(Vec::new());
+        }
         let sent = match self.lane.send(inputs) {
             Ok(sent) => sent,
             Err(refused @ PublishError::Refused { .. }) => return Live::Refused(refused),
@@ -104,8 +115,7 @@ impl SpoolPublisher {
         let settled = tokio::select! {
             biased;
             settled = settled => settled,
-            () = self.lane.went_away() => return Live::Open(sent),
-            () = self.closing.cancelled() => return Live::Open(sent),
+            () = away => return Live::Open(sent),
             () = tokio::time::sleep_until(until) => {
                 self.lane.stalled();
                 return Live::Open(sent);

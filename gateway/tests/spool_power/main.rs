@@ -21,6 +21,7 @@ use inlet::pipeline::record::{Record, TopicRole};
 use inlet::spool::service::SpoolService;
 use inlet::spool::{Lane, Reader, Sent, Spool, SpoolSettings};
 use inlet::telemetry::counters::{Fate, Metrics};
+use tokio::sync::Notify;
 
 use crate::disk::{Chance, Step, note, power_loss, steps};
 
@@ -37,6 +38,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 struct Kafka {
     up: AtomicBool,
     waiting: std::sync::Mutex<Vec<(Sent, usize)>>,
+    /// Never told.
+    went_away: Notify,
 }
 
 impl Kafka {
@@ -77,8 +80,8 @@ impl Lane for Kafka {
 
     fn stalled(&self) {}
 
-    async fn went_away(&self) {
-        std::future::pending().await
+    fn went_away(&self) -> &Notify {
+        &self.went_away
     }
 }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::message::{Header, OwnedHeaders};
+use tokio::sync::Notify;
 
 use self::batch::Batch;
 pub use self::batch::Batch as Sending;
@@ -205,8 +206,8 @@ impl Lane for KafkaPublisher {
         self.end.link().stalled();
     }
 
-    async fn went_away(&self) {
-        self.end.link().went_down().await;
+    fn went_away(&self) -> &Notify {
+        self.end.link().went_down()
     }
 }
 

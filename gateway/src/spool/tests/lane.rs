@@ -131,7 +131,7 @@ impl Lane for FakeLane {
         self.stalled.store(true, Ordering::Relaxed);
     }
 
-    async fn went_away(&self) {
-        self.went_away.notified().await;
+    fn went_away(&self) -> &Notify {
+        &self.went_away
     }
 }
