@@ -13,8 +13,6 @@ use serde_json::value::RawValue;
 pub enum Json {
     Value(Value),
     Raw(Box<RawValue>),
-    /// Fields of either sort; names are unique.
-    Object(Vec<(String, Json)>),
 }
 
 impl Json {
@@ -23,10 +21,6 @@ impl Json {
         match self {
             Self::Value(value) => Cow::Borrowed(value),
             Self::Raw(raw) => Cow::Owned(parsed(raw)),
-            Self::Object(fields) => {
-                let owned = fields.iter().map(|(name, json)| (name.clone(), json.to_value().into_owned()));
-                Cow::Owned(Value::Object(owned.collect()))
-            }
         }
     }
 
@@ -37,7 +31,7 @@ impl Json {
         }
         match self {
             Self::Value(value) => value,
-            Self::Raw(_) | Self::Object(_) => unreachable!("made a value above"),
+            Self::Raw(_) => unreachable!("made a value above"),
         }
     }
 }
@@ -70,7 +64,6 @@ impl Serialize for Json {
         match self {
             Self::Value(value) => value.serialize(s),
             Self::Raw(raw) => raw.serialize(s),
-            Self::Object(fields) => s.collect_map(fields.iter().map(|(name, json)| (name, json))),
         }
     }
 }
@@ -101,9 +94,6 @@ mod tests {
     fn raw_text_is_its_value_and_goes_out_as_it_came() {
         let text = r#"{"a" : 1.50, "b":[null]}"#;
         let raw = Json::from(RawValue::from_string(text.to_owned()).unwrap());
-        let object = Json::Object(vec![("x".to_owned(), raw.clone()), ("y".to_owned(), Value::Null.into())]);
-        assert_eq!(serde_json::to_string(&object).unwrap(), format!(r#"{{"x":{text},"y":null}}"#));
-        assert_eq!(serde_json::to_value(&object).unwrap(), *object.to_value());
         let mut value = Json::from(serde_json::json!({ "b": [null], "a": 1.5 }));
         assert_eq!(raw, value);
         assert_eq!(serde_json::to_string(&raw).unwrap(), text);

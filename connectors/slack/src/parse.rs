@@ -141,7 +141,7 @@ impl Cx<'_> {
         if !self.envelope.is_empty() {
             data.insert(Text::Borrowed("envelope"), Kept::Rest(self.envelope));
         }
-        event.provider_data = Some(data.into_json());
+        event.provider_data = Some(data.to_json());
         Draft::new(key, event)
     }
 }

@@ -65,18 +65,53 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// As one object.
-    pub fn into_json(self) -> Json {
-        Json::Object(self.0.into_iter().map(|(name, kept)| (name.into_owned(), kept.into_json())).collect())
+    /// As one object. One text: a value for each field would be made only to be written again.
+    pub fn to_json(&self) -> Json {
+        let mut text = String::with_capacity(self.text_bytes());
+        self.write(&mut text);
+        // Of sound parts: it is JSON. Were it not, it would still be kept.
+        serde_json::from_str::<Box<RawValue>>(&text).map_or_else(|_| Value::String(text).into(), Json::from)
+    }
+
+    fn write(&self, text: &mut String) {
+        text.push('{');
+        for (at, (name, kept)) in self.0.iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            write_name(name, text);
+            text.push(':');
+            match kept {
+                Kept::Raw(raw) => text.push_str(raw.get()),
+                Kept::Value(value) => text.push_str(&value.to_string()),
+                Kept::Rest(rest) => rest.write(text),
+            }
+        }
+        text.push('}');
+    }
+
+    /// Room for most: names with quotes, colon and comma, and what stands behind them.
+    fn text_bytes(&self) -> usize {
+        let field = |(name, kept): &(Text<'a>, Kept<'a>)| {
+            let value = match kept {
+                Kept::Raw(raw) => raw.get().len(),
+                Kept::Value(_) => 0,
+                Kept::Rest(rest) => rest.text_bytes(),
+            };
+            name.len() + 4 + value
+        };
+        2 + self.0.iter().map(field).sum::<usize>()
     }
 }
 
-impl Kept<'_> {
-    fn into_json(self) -> Json {
-        match self {
-            Self::Raw(raw) => raw.to_owned().into(),
-            Self::Value(value) => value.into(),
-            Self::Rest(rest) => rest.into_json(),
+fn write_name(name: &Text<'_>, text: &mut String) {
+    match name {
+        // As it stood in the body: without anything that has to be escaped.
+        Text::Borrowed(plain) => {
+            text.push('"');
+            text.push_str(plain);
+            text.push('"');
         }
+        Text::Owned(_) => text.push_str(&Value::from(&**name).to_string()),
     }
 }
