@@ -1,6 +1,7 @@
 //! Reading a body within its limits: compressed, decompressed, and in time.
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -25,7 +26,7 @@ pub enum BodyFault {
 }
 
 /// Bytes that one request's body holds of the room for all; given back when dropped.
-pub type Held = Taken<String>;
+pub type Held = Taken<Arc<str>>;
 
 fn hold(held: &mut Held, bytes: usize) -> Result<(), BodyFault> {
     if held.add(bytes) { Ok(()) } else { Err(BodyFault::NoRoom) }
@@ -114,7 +115,7 @@ mod tests {
     async fn caps_hold_compressed_and_not() {
         let buffers = Pool::among(10_000, 1);
         let read = |body: Vec<u8>, encoding| {
-            let mut held = buffers.hold(&String::new());
+            let mut held = buffers.hold(&"".into());
             async move { read(body.into(), encoding, LIMITS, &mut held).await }
         };
         assert_eq!(read(vec![1; 1000], None).await.unwrap().len(), 1000);
@@ -123,12 +124,12 @@ mod tests {
         assert_eq!(read(gzip(&[7; 5001]), Some("gzip")).await, Err(BodyFault::TooLarge { limit_bytes: 5000 }));
         assert_eq!(read(b"nope".to_vec(), Some("gzip")).await, Err(BodyFault::Broken));
         assert_eq!(read(b"x".to_vec(), Some("br")).await, Err(BodyFault::Encoding));
-        assert!(buffers.take(&String::new(), 10_000).is_some(), "all of it was given back");
+        assert!(buffers.take(&"".into(), 10_000).is_some(), "all of it was given back");
     }
 
     #[tokio::test]
     async fn all_bodies_together_are_bounded() {
-        let (buffers, party) = (Pool::among(10_000, 1), String::new());
+        let (buffers, party) = (Pool::among(10_000, 1), Arc::from(""));
         let first = buffers.take(&party, 9000).unwrap();
         let mut second = buffers.hold(&party);
         let body = || axum::body::Body::from(vec![1; 1000]);

@@ -41,8 +41,8 @@ pub struct Ingress {
     limits: Limits,
     public_url: Option<String>,
     trusted: Vec<Network>,
-    in_flight: Pool<String>,
-    buffers: Pool<String>,
+    in_flight: Pool<Arc<str>>,
+    buffers: Pool<Arc<str>>,
     /// Refuse new input: the end of a drain.
     pub closing: AtomicBool,
 }
@@ -128,7 +128,7 @@ impl Ingress {
     async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr, is_read: &mut bool) -> Response {
         let (parts, body) = request.into_parts();
         let mut raw = self.raw(&parts, peer);
-        let party = &hook.instance.name;
+        let party = &hook.party;
         let place = self.in_flight.take(party, 1);
         if self.closing.load(Ordering::Relaxed) || place.is_none() {
             self.metrics.overload.inc();
@@ -209,7 +209,8 @@ fn split(path: &str) -> Option<(Mount, &str)> {
 }
 
 fn respond(reply: Reply) -> Response {
-    let mut response = Response::new(Body::from(reply.body));
+    let body = if reply.body.is_empty() { Body::empty() } else { Body::from(reply.body) };
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in reply.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {

@@ -104,20 +104,35 @@ impl<K: Eq + Hash + Clone> Taken<K> {
 
 impl<K: Eq + Hash + Clone> State<K> {
     fn take(&mut self, party: &K, count: usize) -> bool {
-        let is_new = self.members == Members::Coming && !self.used.contains_key(party);
+        let (reserve, common_total) = (self.reserve, self.common_total());
+        let beyond = |used: usize| used.saturating_sub(reserve);
+        let Some(used) = self.used.get_mut(party) else { return self.take_first(party, count) };
+        let common = self.common - beyond(*used) + beyond(*used + count);
+        let fits = common == self.common || common <= common_total;
+        if fits {
+            self.common = common;
+            *used += count;
+        }
+        fits
+    }
+
+    /// For a party that has nothing yet.
+    fn take_first(&mut self, party: &K, count: usize) -> bool {
+        let is_new = self.members == Members::Coming;
+        self.used.insert(party.clone(), 0);
         if is_new {
-            self.used.insert(party.clone(), 0);
             self.settle_reserve();
         }
-        let used = self.used.get(party).copied().unwrap_or(0);
-        let common = self.common - self.beyond(used) + self.beyond(used + count);
+        let common = self.common + self.beyond(count);
         let fits = common == self.common || common <= self.common_total();
         if fits {
             self.common = common;
-            self.used.insert(party.clone(), used + count);
-        } else if is_new {
+            self.used.insert(party.clone(), count);
+        } else {
             self.used.remove(party);
-            self.settle_reserve();
+            if is_new {
+                self.settle_reserve();
+            }
         }
         fits
     }

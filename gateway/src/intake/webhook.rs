@@ -25,6 +25,8 @@ const RATE_SWEEP: Duration = Duration::from_secs(1);
 /// One webhook instance on this replica.
 pub struct Hook {
     pub instance: Arc<Instance>,
+    /// Its name, for what instances share.
+    pub party: Arc<str>,
     pub webhook: Arc<dyn Webhook>,
     limiter: Option<DefaultKeyedRateLimiter<IpAddr>>,
     swept: Mutex<Instant>,
@@ -43,7 +45,8 @@ impl Hook {
         });
         let rate = instance.config.rate.map(|rate| RateLimiter::direct(rate.quota()));
         let (swept, keys) = (Mutex::new(Instant::now()), KeyCache::new(http));
-        Self { instance, webhook, limiter, swept, keys, rate, accounts: Pool::for_comers(usize::MAX) }
+        let party = Arc::from(instance.name.as_str());
+        Self { instance, party, webhook, limiter, swept, keys, rate, accounts: Pool::for_comers(usize::MAX) }
     }
 
     /// How many inputs of the instance may be on their way at once, for its accounts to share.
