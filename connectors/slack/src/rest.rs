@@ -115,3 +115,18 @@ fn write_name(name: &Text<'_>, text: &mut String) {
         Text::Owned(_) => text.push_str(&Value::from(&**name).to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Envelope;
+
+    #[test]
+    fn what_is_kept_is_json_whatever_its_names_are() {
+        let body = r#"{"plain": [1.50, {"x": null}], "a\"b\u000a": "c\"d", "type": 7}"#;
+        let rest = serde_json::from_str::<Envelope<'_>>(body).expect("an object").rest;
+        let kept = rest.to_json();
+        assert!(matches!(kept, Json::Raw(_)), "kept as JSON");
+        assert_eq!(*kept.to_value(), serde_json::from_str::<Value>(body).expect("JSON"));
+    }
+}
