@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 /// Every input makes and drops some hundred small allocations on changing threads: measured, the system allocator cost a
 /// sixth of the CPU. It stands in for the system's altogether: librdkafka allocates in one thread and frees in another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use mimalloc as _;
 
 fn main() -> ExitCode {
     inlet::commands::main(connectors::all(), &connectors::DEMO)

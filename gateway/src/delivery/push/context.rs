@@ -12,8 +12,7 @@ use rdkafka::producer::ProducerContext;
 use serde::Deserialize;
 
 use super::batch::Report;
-use super::gather::Gather;
-use super::sender::Outgoing;
+use super::sender::Sender;
 use super::{Link, PublishError, Verdict, verdict};
 use crate::delivery::link::log;
 
@@ -54,7 +53,7 @@ pub(super) struct PushContext {
     /// Set when librdkafka will take no more records: the producer has to be replaced.
     pub broken: Arc<AtomicBool>,
     /// Whose records these are; none for those that are sent one by one.
-    pub gather: Option<Arc<Gather<Outgoing>>>,
+    pub sender: Option<Arc<Sender>>,
 }
 
 impl ClientContext for PushContext {
@@ -86,9 +85,6 @@ impl ProducerContext for PushContext {
     type DeliveryOpaque = Box<Report>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Box<Report>) {
-        if let Some(gather) = &self.gather {
-            gather.arrived();
-        }
         match result {
             Ok(_) => {
                 self.figures.confirmed.fetch_add(1, Ordering::Relaxed);
@@ -102,6 +98,10 @@ impl ProducerContext for PushContext {
                 let failure = self.figures.count(error, report.index, message.topic());
                 report.batch.settle(1, Some(failure));
             }
+        }
+        // Last: it may send, and whoever waits for this one need not wait for that.
+        if let Some(sender) = &self.sender {
+            sender.arrived();
         }
     }
 }

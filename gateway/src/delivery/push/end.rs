@@ -45,7 +45,7 @@ impl End {
     pub fn make_alone(&self) -> Result<PushProducer, SettingsError> {
         let mut config = self.config.clone();
         config.set("batch.num.messages", "1").set("linger.ms", "0");
-        let context = PushContext { broken: Arc::default(), gather: None, ..self.context.clone() };
+        let context = PushContext { broken: Arc::default(), sender: None, ..self.context.clone() };
         Ok(config.create_with_context(context)?)
     }
 

@@ -26,8 +26,7 @@ pub use self::batch::Batch as Sending;
 use self::context::PushContext;
 pub use self::context::PushFigures;
 use self::end::{End, PushProducer};
-use self::gather::Gather;
-use self::sender::Outgoing;
+use self::sender::{Outgoing, Sender};
 use super::link::{Link, LinkState};
 use super::settings::{KafkaSettings, SettingsError};
 use super::verdict::{self, Verdict};
@@ -48,8 +47,8 @@ const FLUSH_TICK: Duration = Duration::from_millis(10);
 /// The push lane on Kafka. Starts without Kafka too, and stays: records are `Unavailable` until it comes.
 pub struct KafkaPublisher {
     end: Arc<End>,
-    gather: Arc<Gather<Outgoing>>,
-    sender: Option<JoinHandle<()>>,
+    sender: Arc<Sender>,
+    overdue: Option<JoinHandle<()>>,
     max_record_bytes: usize,
     /// Records have no deadline of their own.
     patient: bool,
@@ -67,18 +66,18 @@ impl KafkaPublisher {
 
     /// Makes the producer; connecting goes on in the background. Fails for settings that no Kafka could repair.
     pub fn start(settings: &KafkaSettings, deadline: Duration) -> Result<Self, SettingsError> {
-        let gather = Arc::new(Gather::new());
+        let sender = Arc::new(Sender::new());
         let context = PushContext {
             link: Arc::new(Link::new()),
             figures: Arc::default(),
             broken: Arc::default(),
-            gather: Some(gather.clone()),
+            sender: Some(sender.clone()),
         };
         let end = Arc::new(End::new(settings.push(deadline)?, settings.topics.clone(), context)?);
-        let sender = sender::start(end.clone(), gather.clone())?;
+        let overdue = Some(sender.start(&end)?);
         let max_record_bytes = settings.max_message_bytes()?;
         let patient = deadline.is_zero();
-        Ok(Self { end, gather, sender: Some(sender), max_record_bytes, patient, alone: OnceLock::new() })
+        Ok(Self { end, sender, overdue, max_record_bytes, patient, alone: OnceLock::new() })
     }
 
     /// Whether Kafka is reachable, for status and metrics.
@@ -93,7 +92,7 @@ impl KafkaPublisher {
 
     /// Records whose verdict is still to come.
     pub fn in_flight(&self) -> usize {
-        self.gather.len()
+        self.sender.len()
     }
 
     /// Waits until every record has its verdict, at most `limit`; says whether that was reached.
@@ -147,8 +146,8 @@ impl KafkaPublisher {
         let outgoing = |(index, record)| Outgoing::new(&batch, index, record);
         // Made before the queue is locked.
         match records {
-            [record] => self.gather.put([outgoing((0, record))]),
-            records => self.gather.put(records.iter().enumerate().map(outgoing).collect::<Vec<_>>()),
+            [record] => self.sender.put([outgoing((0, record))]),
+            records => self.sender.put(records.iter().enumerate().map(outgoing).collect::<Vec<_>>()),
         }
         batch
     }
@@ -156,10 +155,10 @@ impl KafkaPublisher {
 
 impl Drop for KafkaPublisher {
     fn drop(&mut self) {
-        self.gather.end();
-        if let Some(sender) = self.sender.take() {
+        self.sender.finish();
+        if let Some(overdue) = self.overdue.take() {
             // One that panicked has said so.
-            let _ = sender.join();
+            let _ = overdue.join();
         }
     }
 }
