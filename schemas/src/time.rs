@@ -4,11 +4,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// `-009999-01-02T01:59:59.999999999Z`, and room.
+const TEXT_MAX_BYTES: usize = 40;
 
 /// A point in time, UTC, nanosecond resolution; `2026-01-31T12:00:00.5Z` in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(jiff::Timestamp);
 
@@ -75,6 +79,14 @@ impl Timestamp {
         Duration::try_from(self.0.duration_since(earlier.0)).unwrap_or(Duration::ZERO)
     }
 
+    /// RFC 3339, UTC, with as many digits of a second as there are.
+    pub fn to_text(self) -> String {
+        let mut text = String::with_capacity(TEXT_MAX_BYTES);
+        // Writing to text cannot fail.
+        let _ = DateTimePrinter::new().print_timestamp(&self.0, &mut text);
+        text
+    }
+
     pub fn to_jiff(self) -> jiff::Timestamp {
         self.0
     }
@@ -83,6 +95,13 @@ impl Timestamp {
 impl From<jiff::Timestamp> for Timestamp {
     fn from(at: jiff::Timestamp) -> Self {
         Self(at)
+    }
+}
+
+/// Without the detours of formatting: every event has three of them.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.to_text())
     }
 }
 
@@ -109,6 +128,7 @@ mod tests {
     fn decimal_seconds_keep_every_digit() {
         let at = Timestamp::from_unix_decimal("1766458031.859009").unwrap();
         assert_eq!(at.to_string(), "2025-12-23T02:47:11.859009Z");
+        assert_eq!((at.to_text(), serde_json::to_value(at).unwrap()), (at.to_string(), at.to_string().into()));
         assert_eq!(Timestamp::from_unix_decimal("12"), Timestamp::from_unix_seconds(12));
         for bad in ["", "x", "1.x", "1.-5", "1.1234567890"] {
             assert_eq!(Timestamp::from_unix_decimal(bad), None, "{bad}");

@@ -20,7 +20,7 @@ const ACCOUNT_KEY: &str = "app";
 
 /// Sorts an inner event.
 pub(crate) fn event(slack: &Slack, cx: Cx<'_>, event: Event<'_>) -> Parsed {
-    let Some(kind) = event.kind.as_deref().map(str::to_owned) else {
+    let Some(kind) = event.kind.clone() else {
         return Parsed::reject("missing_field", "`event` has no `type`");
     };
     match &*kind {
@@ -39,7 +39,7 @@ pub(crate) fn event(slack: &Slack, cx: Cx<'_>, event: Event<'_>) -> Parsed {
             "install the app again and put its new bot token into `bot_token`",
         ),
         other => match skipped::reason(other) {
-            Some(reason) => Parsed::skip(kind, reason),
+            Some(reason) => Parsed::skip(kind.into_owned(), reason),
             None => unsupported(cx, other, event.subtype.as_deref().unwrap_or_default()),
         },
     }
@@ -52,7 +52,7 @@ fn reaction(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>, kind: Kind) -> Pars
     let item: Option<Value> = event.rest.value("item");
     let item = |name: &str| item.as_ref()?.get(name)?.as_str();
     let (channel, ts, file) = (item("channel"), item("ts"), item("file"));
-    let mut unified = cx.event(kind, event.event_ts.as_deref(), &message::provider_type(&event));
+    let mut unified = cx.event(kind, event.event_ts.as_deref(), message::provider_type(&event));
     unified.provider_sequence = event.event_ts.as_deref().and_then(id::sequence);
     let mut target = Target { attachment_id: file.map(str::to_owned), ..Target::default() };
     if let (Some(channel), Some(ts)) = (channel, ts) {
@@ -81,7 +81,7 @@ pub(crate) fn participant(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>, kind:
         return Parsed::reject("missing_field", "membership without `channel`");
     };
     let at = event.event_ts.as_deref().or(event.ts.as_deref());
-    let mut unified = cx.event(kind, at, &message::provider_type(&event));
+    let mut unified = cx.event(kind, at, message::provider_type(&event));
     unified.provider_sequence = at.and_then(id::sequence);
     unified.conversation = in_channel(&channel, event.channel_type.as_deref());
     unified.direction = direction(slack, &cx.envelope, &event);
@@ -128,7 +128,7 @@ fn home_opened(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>) -> Parsed {
 
 /// The app can no longer read: a health event that tells an operator.
 fn stopped(cx: Cx<'_>, event: Event<'_>, reason: &str, action: &str) -> Parsed {
-    let mut unified = cx.event(Kind::ConnectorHealth, event.event_ts.as_deref(), &message::provider_type(&event));
+    let mut unified = cx.event(Kind::ConnectorHealth, event.event_ts.as_deref(), message::provider_type(&event));
     about_the_app(&mut unified);
     unified.notice = Some(Notice {
         state: "stopped".to_owned(),

@@ -4,12 +4,13 @@
 
 /// The id of a message.
 pub fn message(channel: &str, ts: &str) -> String {
-    format!("{channel}:{ts}")
+    [channel, ":", ts].concat()
 }
 
 /// A `ts` as digits alone, so that it compares as a number; `None` where it is none.
 pub fn sequence(ts: &str) -> Option<String> {
-    let digits: String = ts.chars().filter(|c| *c != '.').collect();
+    let mut digits = String::with_capacity(ts.len());
+    digits.extend(ts.split('.'));
     (!digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
 }
 

@@ -99,7 +99,7 @@ fn said(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>, direction: Option<Direc
     let (Some(channel), Some(ts)) = (event.channel.take(), event.ts.take()) else {
         return Parsed::reject("missing_field", "message without `channel` or `ts`");
     };
-    let mut unified = cx.event(Kind::MessageCreated, Some(&ts), &provider_type(&event));
+    let mut unified = cx.event(Kind::MessageCreated, Some(&ts), provider_type(&event));
     let message_id = id::message(&channel, &ts);
     unified.provider_sequence = id::sequence(&ts);
     unified.conversation = conversation(&channel, &ts, event.thread_ts.as_deref(), event.channel_type.as_deref());
@@ -134,7 +134,7 @@ fn changed(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>) -> Parsed {
     let Some(revision) = event.event_ts.take().or(event.ts.take()) else {
         return Parsed::reject("missing_field", "message_changed without the time of the change");
     };
-    let mut unified = cx.event(Kind::MessageEdited, Some(&revision), &provider_type(&event));
+    let mut unified = cx.event(Kind::MessageEdited, Some(&revision), provider_type(&event));
     let message_id = id::message(&channel, &ts);
     unified.provider_sequence = id::sequence(&revision);
     unified.conversation = conversation(&channel, &ts, message.thread_ts.as_deref(), event.channel_type.as_deref());
@@ -170,7 +170,7 @@ fn deleted(slack: &Slack, cx: Cx<'_>, mut event: Event<'_>) -> Parsed {
         ..Event::default()
     };
     let change_ts = event.event_ts.as_deref().or(event.ts.as_deref());
-    let mut unified = cx.event(Kind::MessageDeleted, change_ts, &provider_type(&event));
+    let mut unified = cx.event(Kind::MessageDeleted, change_ts, provider_type(&event));
     unified.direction = direction(slack, &cx.envelope, &author);
     unified.provider_sequence = change_ts.and_then(id::sequence);
     unified.conversation = conversation(&channel, &ts, thread, event.channel_type.as_deref());
@@ -197,7 +197,7 @@ fn fill(
         plain = message.rest.value("attachments").as_ref().map(text::of_attachments).unwrap_or_default();
     }
     if plain.text != markup && !markup.is_empty() {
-        message.rest.insert(Text::Borrowed("text"), Kept::Value(markup.clone().into_owned().into()));
+        message.rest.insert(Text::Borrowed("text"), Kept::Text(markup.clone()));
     }
     let mention =
         |user: String| Recipient { role: Role::Mention, actor: Actor::new(vec![Identity::by_provider(USER_ID, user)]) };
@@ -267,7 +267,7 @@ pub(crate) fn conversation(
 pub(crate) fn provider_type(event: &Event<'_>) -> String {
     let kind = event.kind.as_deref().unwrap_or_default();
     match event.subtype.as_deref() {
-        Some(subtype) => format!("{kind}/{subtype}"),
+        Some(subtype) => [kind, "/", subtype].concat(),
         None => kind.to_owned(),
     }
 }
@@ -283,7 +283,7 @@ pub(crate) fn rest(event: Event<'_>) -> Rest<'_> {
     ];
     for (name, text) in named {
         if let Some(text) = text {
-            rest.insert(Text::Borrowed(name), Kept::Value(text.into_owned().into()));
+            rest.insert(Text::Borrowed(name), Kept::Text(text));
         }
     }
     rest

@@ -96,11 +96,11 @@ impl Slack {
 }
 
 /// The workspace; for installs on a whole organisation the organisation, where no workspace is named.
-fn account(envelope: &Envelope<'_>) -> Option<String> {
-    let named = |name: &str| envelope.rest.text(name);
-    let team = envelope.team_id.as_deref().map(Text::Borrowed);
+fn account<'a>(envelope: &Envelope<'a>) -> Option<Text<'a>> {
+    let named = |name: &str| envelope.rest.text(name).map(|text| Text::Owned(text.into_owned()));
+    let team = envelope.team_id.clone();
     let team = team.or_else(|| named("context_team_id")).or_else(|| named("enterprise_id"));
-    team.filter(|id| !id.is_empty()).map(Text::into_owned)
+    team.filter(|id| !id.is_empty())
 }
 
 /// What every event of one input shares.
@@ -117,12 +117,12 @@ pub(crate) struct Cx<'a> {
 
 impl Cx<'_> {
     /// An event with the envelope's share of it.
-    pub fn event(&self, kind: Kind, at: Option<&str>, provider_type: &str) -> Box<Unified> {
+    pub fn event(&self, kind: Kind, at: Option<&str>, provider_type: impl Into<String>) -> Box<Unified> {
         let at = at.and_then(Timestamp::from_unix_decimal).unwrap_or(self.happened);
         let channel = connector_sdk::schemas::Channel::Chat;
         let mut event = Box::new(Unified::new(kind, channel, PROVIDER, self.account, at));
         event.provenance.provider_event_id = self.event_id.map(str::to_owned);
-        event.provenance.provider_type = Some(provider_type.to_owned());
+        event.provenance.provider_type = Some(provider_type.into());
         stamp_input(&mut event, self.raw, self.sanitized);
         event
     }
@@ -186,6 +186,6 @@ pub(crate) fn unsupported(cx: Cx<'_>, kind: &str, subtype: &str) -> Parsed {
         name.clone(),
         event.unwrap_or(raw),
     );
-    draft.event.provenance = cx.event(Kind::Unsupported, None, &name).provenance;
+    draft.event.provenance = cx.event(Kind::Unsupported, None, name).provenance;
     Parsed::one(cx.draft(draft.key, draft.event, Rest::default()))
 }

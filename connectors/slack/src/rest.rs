@@ -1,9 +1,10 @@
 //! What Slack said beyond the fields that the parser works with: kept as text, looked into on demand.
 
 use connector_sdk::schemas::Json;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::wire::{Key, Text};
 
@@ -11,10 +12,14 @@ use crate::wire::{Key, Text};
 #[derive(Debug, Default)]
 pub struct Rest<'a>(Vec<(Text<'a>, Kept<'a>)>);
 
+/// Room for the fields of most objects.
+const USUAL_FIELDS: usize = 8;
+
 /// A field's value.
 #[derive(Debug)]
 pub enum Kept<'a> {
     Raw(&'a RawValue),
+    Text(Text<'a>),
     Value(Value),
     Rest(Rest<'a>),
 }
@@ -23,7 +28,12 @@ impl<'a> Rest<'a> {
     pub fn insert(&mut self, name: Text<'a>, kept: Kept<'a>) {
         match self.0.iter_mut().find(|(have, _)| *have == name) {
             Some((_, have)) => *have = kept,
-            None => self.0.push((name, kept)),
+            None => {
+                if self.0.is_empty() {
+                    self.0.reserve(USUAL_FIELDS);
+                }
+                self.0.push((name, kept));
+            }
         }
     }
 
@@ -39,7 +49,7 @@ impl<'a> Rest<'a> {
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
         match self.find(name)? {
             Kept::Raw(raw) => Some(raw),
-            Kept::Value(_) | Kept::Rest(_) => None,
+            Kept::Text(_) | Kept::Value(_) | Kept::Rest(_) => None,
         }
     }
 
@@ -47,6 +57,9 @@ impl<'a> Rest<'a> {
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         match self.find(name)? {
             Kept::Raw(raw) => serde_json::from_str(raw.get()).ok(),
+            Kept::Text(text) => {
+                T::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(&**text)).ok()
+            }
             Kept::Value(value) => T::deserialize(value).ok(),
             Kept::Rest(_) => None,
         }
@@ -60,6 +73,7 @@ impl<'a> Rest<'a> {
     pub fn text(&self, name: &str) -> Option<Text<'_>> {
         match self.find(name)? {
             Kept::Raw(raw) => serde_json::from_str::<Key<'_>>(raw.get()).ok().map(|Key(text)| text),
+            Kept::Text(text) => Some(Text::Borrowed(text)),
             Kept::Value(value) => value.as_str().map(Text::Borrowed),
             Kept::Rest(_) => None,
         }
@@ -67,52 +81,25 @@ impl<'a> Rest<'a> {
 
     /// As one object. One text: a value for each field would be made only to be written again.
     pub fn to_json(&self) -> Json {
-        let mut text = String::with_capacity(self.text_bytes());
-        self.write(&mut text);
-        // Of sound parts: it is JSON. Were it not, it would still be kept.
-        serde_json::from_str::<Box<RawValue>>(&text).map_or_else(|_| Value::String(text).into(), Json::from)
-    }
-
-    fn write(&self, text: &mut String) {
-        text.push('{');
-        for (at, (name, kept)) in self.0.iter().enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            write_name(name, text);
-            text.push(':');
-            match kept {
-                Kept::Raw(raw) => text.push_str(raw.get()),
-                Kept::Value(value) => text.push_str(&value.to_string()),
-                Kept::Rest(rest) => rest.write(text),
-            }
-        }
-        text.push('}');
-    }
-
-    /// Room for most: names with quotes, colon and comma, and what stands behind them.
-    fn text_bytes(&self) -> usize {
-        let field = |(name, kept): &(Text<'a>, Kept<'a>)| {
-            let value = match kept {
-                Kept::Raw(raw) => raw.get().len(),
-                Kept::Value(_) => 0,
-                Kept::Rest(rest) => rest.text_bytes(),
-            };
-            name.len() + 4 + value
-        };
-        2 + self.0.iter().map(field).sum::<usize>()
+        // Of JSON and names: nothing in it can fail.
+        to_raw_value(self).map_or_else(|error| Value::String(error.to_string()).into(), Json::from)
     }
 }
 
-fn write_name(name: &Text<'_>, text: &mut String) {
-    match name {
-        // As it stood in the body: without anything that has to be escaped.
-        Text::Borrowed(plain) => {
-            text.push('"');
-            text.push_str(plain);
-            text.push('"');
+impl Serialize for Rest<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(self.0.iter().map(|(name, kept)| (name, kept)))
+    }
+}
+
+impl Serialize for Kept<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Raw(raw) => raw.serialize(s),
+            Self::Text(text) => s.serialize_str(text),
+            Self::Value(value) => value.serialize(s),
+            Self::Rest(rest) => rest.serialize(s),
         }
-        Text::Owned(_) => text.push_str(&Value::from(&**name).to_string()),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Reading a body within its limits: compressed, decompressed, and in time.
 
 use std::io::Read;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use tokio::time::timeout;
 
 use crate::intake::shares::Taken;
 
@@ -25,10 +28,13 @@ pub enum BodyFault {
     NoRoom,
 }
 
-/// Bytes that one request's body holds of the room for all; given back when dropped.
-pub type Held = Taken<Arc<str>>;
+/// Of each body so much is not counted: the number of requests at once bounds that.
+const UNHELD_BYTES: usize = 16 << 10;
 
-fn hold(held: &mut Held, bytes: usize) -> Result<(), BodyFault> {
+/// Bytes that one request's body holds of the room for all; given back when dropped.
+pub type Held<'p> = Taken<'p, Arc<str>, &'p Arc<str>>;
+
+fn hold(held: &mut Held<'_>, bytes: usize) -> Result<(), BodyFault> {
     if held.add(bytes) { Ok(()) } else { Err(BodyFault::NoRoom) }
 }
 
@@ -45,10 +51,16 @@ pub async fn read(
     body: axum::body::Body,
     encoding: Option<&str>,
     limits: BodyLimits,
-    held: &mut Held,
+    held: &mut Held<'_>,
 ) -> Result<Bytes, BodyFault> {
-    let collected = tokio::time::timeout(limits.time, collect(body, limits.sent_bytes, held)).await;
-    let raw = collected.map_err(|_| BodyFault::Slow)??;
+    let raw = {
+        let mut collecting = pin!(collect(body, limits.sent_bytes, held));
+        match futures::poll!(collecting.as_mut()) {
+            // Came along with its head: no clock is needed.
+            Poll::Ready(collected) => collected?,
+            Poll::Pending => timeout(limits.time, collecting).await.map_err(|_| BodyFault::Slow)??,
+        }
+    };
     let encoding = encoding.unwrap_or_default().trim().to_ascii_lowercase();
     match encoding.as_str() {
         "" | "identity" => Ok(raw),
@@ -58,7 +70,7 @@ pub async fn read(
     }
 }
 
-async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held) -> Result<Bytes, BodyFault> {
+async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held<'_>) -> Result<Bytes, BodyFault> {
     let hint = http_body::Body::size_hint(&body);
     if hint.lower() > limit_bytes as u64 {
         return Err(BodyFault::TooLarge { limit_bytes });
@@ -67,10 +79,14 @@ async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyFault::Broken)?.into_data() else { continue };
-        if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > limit_bytes {
+        let before = first.as_ref().map_or(0, Bytes::len) + rest.len();
+        let whole = before + data.len();
+        if whole > limit_bytes {
             return Err(BodyFault::TooLarge { limit_bytes });
         }
-        hold(held, data.len())?;
+        if whole > UNHELD_BYTES {
+            hold(held, whole - before.max(UNHELD_BYTES))?;
+        }
         // Most webhooks come in one frame, which then needs no copy.
         match &first {
             None => first = Some(data),
@@ -87,7 +103,7 @@ async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held
     Ok(whole.freeze())
 }
 
-fn inflate(reader: impl Read, limit_bytes: usize, held: &mut Held) -> Result<Bytes, BodyFault> {
+fn inflate(reader: impl Read, limit_bytes: usize, held: &mut Held<'_>) -> Result<Bytes, BodyFault> {
     let mut out = Vec::new();
     reader.take(limit_bytes as u64 + 1).read_to_end(&mut out).map_err(|_| BodyFault::Broken)?;
     if out.len() > limit_bytes {
@@ -103,7 +119,8 @@ mod tests {
     use crate::intake::shares::Pool;
     use std::io::Write;
 
-    const LIMITS: BodyLimits = BodyLimits { sent_bytes: 1000, decompressed_bytes: 5000, time: Duration::from_secs(5) };
+    const LIMITS: BodyLimits =
+        BodyLimits { sent_bytes: 100_000, decompressed_bytes: 500_000, time: Duration::from_secs(5) };
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -113,29 +130,37 @@ mod tests {
 
     #[tokio::test]
     async fn caps_hold_compressed_and_not() {
-        let buffers = Pool::among(10_000, 1);
+        let (buffers, party) = (Pool::among(1_000_000, 1), Arc::from(""));
         let read = |body: Vec<u8>, encoding| {
-            let mut held = buffers.hold(&"".into());
+            let mut held = buffers.hold(&party);
             async move { read(body.into(), encoding, LIMITS, &mut held).await }
         };
-        assert_eq!(read(vec![1; 1000], None).await.unwrap().len(), 1000);
-        assert_eq!(read(vec![1; 1001], None).await, Err(BodyFault::TooLarge { limit_bytes: 1000 }));
-        assert_eq!(read(gzip(&[7; 5000]), Some(" GZip")).await.unwrap().len(), 5000);
-        assert_eq!(read(gzip(&[7; 5001]), Some("gzip")).await, Err(BodyFault::TooLarge { limit_bytes: 5000 }));
+        assert_eq!(read(vec![1; 100_000], None).await.unwrap().len(), 100_000);
+        assert_eq!(read(vec![1; 100_001], None).await, Err(BodyFault::TooLarge { limit_bytes: 100_000 }));
+        assert_eq!(read(gzip(&[7; 500_000]), Some(" GZip")).await.unwrap().len(), 500_000);
+        assert_eq!(read(gzip(&[7; 500_001]), Some("gzip")).await, Err(BodyFault::TooLarge { limit_bytes: 500_000 }));
         assert_eq!(read(b"nope".to_vec(), Some("gzip")).await, Err(BodyFault::Broken));
         assert_eq!(read(b"x".to_vec(), Some("br")).await, Err(BodyFault::Encoding));
-        assert!(buffers.take(&"".into(), 10_000).is_some(), "all of it was given back");
+        assert!(buffers.take(&party, 1_000_000).is_some(), "all of it was given back");
     }
 
     #[tokio::test]
     async fn all_bodies_together_are_bounded() {
-        let (buffers, party) = (Pool::among(10_000, 1), Arc::from(""));
-        let first = buffers.take(&party, 9000).unwrap();
+        let (buffers, party) = (Pool::among(200_000, 1), Arc::from(""));
+        let first = buffers.take(&party, 100_000).unwrap();
         let mut second = buffers.hold(&party);
-        let body = || axum::body::Body::from(vec![1; 1000]);
-        assert_eq!(read(body(), None, LIMITS, &mut second).await.unwrap().len(), 1000);
-        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold(&party)).await, Err(BodyFault::NoRoom));
+        let body = |bytes| axum::body::Body::from(vec![1; bytes]);
+        assert_eq!(read(body(100_000), None, LIMITS, &mut second).await.unwrap().len(), 100_000);
+        let mut third = buffers.hold(&party);
+        assert_eq!(read(body(100_000), None, LIMITS, &mut third).await, Err(BodyFault::NoRoom));
+        let mut small = buffers.hold(&party);
+        assert_eq!(
+            read(body(UNHELD_BYTES), None, LIMITS, &mut small).await.unwrap().len(),
+            UNHELD_BYTES,
+            "is not counted"
+        );
         drop(first);
-        assert_eq!(read(body(), None, LIMITS, &mut buffers.hold(&party)).await.unwrap().len(), 1000);
+        let mut fourth = buffers.hold(&party);
+        assert_eq!(read(body(100_000), None, LIMITS, &mut fourth).await.unwrap().len(), 100_000);
     }
 }

@@ -140,9 +140,10 @@ impl Ingress {
             decompressed_bytes: self.limits.body_decompressed.0.max(sent_bytes),
             time: self.body_time(sent_bytes),
         };
-        let encoding = parts.headers.get("content-encoding").and_then(|value| value.to_str().ok());
+        let encoding = raw.headers.get("content-encoding").map(str::to_owned);
+        drop(parts);
         let mut held = self.buffers.hold(party);
-        let reading = std::pin::pin!(read(body, encoding, limits, &mut held));
+        let reading = std::pin::pin!(read(body, encoding.as_deref(), limits, &mut held));
         match reading.await {
             Ok(body) => (raw.body, *is_read) = (body, true),
             Err(BodyFault::NoRoom) => {
@@ -182,11 +183,11 @@ impl Ingress {
         raw.method = parts.method.as_str().to_owned();
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         raw.uri = match &self.public_url {
-            Some(base) => format!("{}{target}", base.trim_end_matches('/')),
+            Some(base) => [base.trim_end_matches('/'), target].concat(),
             None => {
                 let host = parts.headers.get("host").and_then(|host| host.to_str().ok());
                 let host = host.or_else(|| parts.uri.authority().map(|a| a.as_str())).unwrap_or("localhost");
-                format!("http://{host}{target}")
+                ["http://", host, target].concat()
             }
         };
         raw.peer = Some(client(peer, &parts.headers, &self.trusted));

@@ -229,9 +229,12 @@ fn take_own(records: &mut Vec<Record>, claim: &Claim<'_>) -> Vec<Record> {
 }
 
 /// A place for the input's account, where it says one.
-fn share(accounts: Option<&Pool<String>>, parsed: &Parsed) -> Result<Option<Taken<String>>, NotSafe> {
+fn share<'a>(
+    accounts: Option<&'a Pool<String>>,
+    parsed: &Parsed,
+) -> Result<Option<Taken<'a, String, String>>, NotSafe> {
     let (Some(accounts), Some(first)) = (accounts, parsed.events.first()) else { return Ok(None) };
     let account = &first.event.account;
     let full = || NotSafe { why: Returned::Share, reason: format!("account {account} has its share on the way") };
-    accounts.take(account, 1).map(Some).ok_or_else(full)
+    accounts.take(account.clone(), 1).map(Some).ok_or_else(full)
 }

@@ -4,20 +4,15 @@
 //! a party alone uses nearly all of it, and one that floods leaves the others what is theirs. A party that asks for
 //! more is refused at once: nothing queues here.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
-/// A bounded pool among parties. Cheap to clone.
-pub struct Pool<K>(Arc<Mutex<State<K>>>);
-
-impl<K> Clone for Pool<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
+/// A bounded pool among parties.
+pub struct Pool<K>(Mutex<State<K>>);
 
 struct State<K> {
     total: usize,
@@ -36,10 +31,10 @@ enum Members {
     Coming,
 }
 
-/// What one party has taken; given back when dropped.
-pub struct Taken<K: Eq + Hash> {
-    pool: Pool<K>,
-    party: K,
+/// What one party has taken; given back when dropped. The party is lent or its own.
+pub struct Taken<'p, K: Eq + Hash, B: Borrow<K>> {
+    pool: &'p Pool<K>,
+    party: B,
     count: usize,
 }
 
@@ -57,7 +52,7 @@ impl<K: Eq + Hash + Clone> Pool<K> {
     fn new(total: usize, members: Members) -> Self {
         let mut state = State { total, reserve: 0, common: 0, used: HashMap::default(), members };
         state.settle_reserve();
-        Self(Arc::new(Mutex::new(state)))
+        Self(Mutex::new(state))
     }
 
     /// Another total or number of parties; what is taken stays so.
@@ -77,13 +72,16 @@ impl<K: Eq + Hash + Clone> Pool<K> {
     }
 
     /// Takes so much for a party; `None`: neither its part nor what is common has room.
-    pub fn take(&self, party: &K, count: usize) -> Option<Taken<K>> {
-        self.state().take(party, count).then(|| Taken { pool: self.clone(), party: party.clone(), count })
+    pub fn take<B: Borrow<K>>(&self, party: B, count: usize) -> Option<Taken<'_, K, B>> {
+        if !self.state().take(party.borrow(), count) {
+            return None;
+        }
+        Some(Taken { pool: self, party, count })
     }
 
     /// Nothing yet; to be added to.
-    pub fn hold(&self, party: &K) -> Taken<K> {
-        Taken { pool: self.clone(), party: party.clone(), count: 0 }
+    pub fn hold<B: Borrow<K>>(&self, party: B) -> Taken<'_, K, B> {
+        Taken { pool: self, party, count: 0 }
     }
 
     fn state(&self) -> MutexGuard<'_, State<K>> {
@@ -91,10 +89,10 @@ impl<K: Eq + Hash + Clone> Pool<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Taken<K> {
+impl<K: Eq + Hash + Clone, B: Borrow<K>> Taken<'_, K, B> {
     /// Takes more; false: there is no room, and what was taken before stays.
     pub fn add(&mut self, count: usize) -> bool {
-        let taken = self.pool.state().take(&self.party, count);
+        let taken = self.pool.state().take(self.party.borrow(), count);
         if taken {
             self.count += count;
         }
@@ -175,10 +173,13 @@ impl<K: Eq + Hash> State<K> {
     }
 }
 
-impl<K: Eq + Hash> Drop for Taken<K> {
+impl<K: Eq + Hash, B: Borrow<K>> Drop for Taken<'_, K, B> {
     fn drop(&mut self) {
+        if self.count == 0 {
+            return;
+        }
         let mut state = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_gone = state.give_back(&self.party, self.count);
+        let is_gone = state.give_back(self.party.borrow(), self.count);
         if is_gone && state.members == Members::Coming {
             state.settle_reserve();
         }
@@ -189,7 +190,7 @@ impl<K: Eq + Hash> Drop for Taken<K> {
 mod tests {
     use super::*;
 
-    fn fill<K: Eq + Hash + Clone>(pool: &Pool<K>, party: &K) -> Vec<Taken<K>> {
+    fn fill<'p, K: Eq + Hash + Clone>(pool: &'p Pool<K>, party: &'p K) -> Vec<Taken<'p, K, &'p K>> {
         std::iter::from_fn(|| pool.take(party, 1)).collect()
     }
 

@@ -1,6 +1,6 @@
 //! The blob store: a local directory or S3, addressed by content.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,14 +38,19 @@ pub struct BlobFault(pub String);
 /// Where bytes are kept. Cheap to clone.
 #[derive(Clone)]
 pub struct BlobStore {
-    store: Arc<dyn ObjectStore>,
-    base: Arc<str>,
-    /// Local files are synced to disk before a put counts as stored.
-    local: Option<Arc<Path>>,
-    /// Unix milliseconds until which the store counts as away.
-    away_until: Arc<AtomicI64>,
+    shared: Arc<Shared>,
     /// Takes what the store does not.
     kept: Option<Kept>,
+}
+
+/// In one piece: it is cloned for every input, by all processors.
+struct Shared {
+    store: Arc<dyn ObjectStore>,
+    base: String,
+    /// Local files are synced to disk before a put counts as stored.
+    local: Option<PathBuf>,
+    /// Unix milliseconds until which the store counts as away.
+    away_until: AtomicI64,
 }
 
 /// Blobs that a store did not take.
@@ -79,7 +84,7 @@ impl BlobStore {
         std::fs::create_dir_all(dir).map_err(|e| format!("blob directory {}: {e}", dir.display()))?;
         let dir = dir.canonicalize().map_err(|e| format!("blob directory {}: {e}", dir.display()))?;
         let store = LocalFileSystem::new_with_prefix(&dir).map_err(|e| e.to_string())?;
-        Ok(Self::new(Arc::new(store), format!("file://{}", dir.display()), Some(dir.into())))
+        Ok(Self::new(Arc::new(store), format!("file://{}", dir.display()), Some(dir)))
     }
 
     fn open_s3(url: &str, rest: &str, config: &BlobsConfig) -> Result<Self, String> {
@@ -97,8 +102,9 @@ impl BlobStore {
         Ok(Self::new(store, url.trim_end_matches('/').to_owned(), None))
     }
 
-    fn new(store: Arc<dyn ObjectStore>, base: String, local: Option<Arc<Path>>) -> Self {
-        Self { store, base: base.into(), local, away_until: Arc::default(), kept: None }
+    fn new(store: Arc<dyn ObjectStore>, base: String, local: Option<PathBuf>) -> Self {
+        let shared = Shared { store, base, local, away_until: AtomicI64::new(0) };
+        Self { shared: Arc::new(shared), kept: None }
     }
 
     /// The same store, except that what it does not take in time is kept in memory and counts as stored: for whoever
@@ -110,7 +116,7 @@ impl BlobStore {
 
     /// URL under which [`BlobRef::path`] is found.
     pub fn base(&self) -> &str {
-        &self.base
+        &self.shared.base
     }
 
     /// Whether other machines can reach the store at this URL (`blobs.url`).
@@ -120,21 +126,21 @@ impl BlobStore {
 
     /// Whether other machines can read it.
     pub fn is_shared(&self) -> bool {
-        self.local.is_none()
+        self.shared.local.is_none()
     }
 
     /// Stores bytes; `Ok` = safe. What is there already is not written again.
     pub async fn put(&self, reference: &BlobRef, bytes: Bytes) -> Result<(), BlobFault> {
         let Some(kept) = &self.kept else { return self.store_now(reference, bytes).await };
         let now = || crate::clock::now().unix_millis();
-        if self.away_until.load(Ordering::Relaxed) <= now() {
+        if self.shared.away_until.load(Ordering::Relaxed) <= now() {
             let why = match tokio::time::timeout(PATIENCE, self.store_now(reference, bytes.clone())).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(fault)) => fault.to_string(),
                 Err(_) => format!("no answer within {PATIENCE:?}"),
             };
             tracing::warn!(reason = %why, "the blob store does not take blobs; for now they go into the spool");
-            self.away_until.store(now() + AWAY.as_millis() as i64, Ordering::Relaxed);
+            self.shared.away_until.store(now() + AWAY.as_millis() as i64, Ordering::Relaxed);
         }
         kept.put(Blob { reference: reference.clone(), bytes });
         Ok(())
@@ -143,7 +149,11 @@ impl BlobStore {
     async fn store_now(&self, reference: &BlobRef, bytes: Bytes) -> Result<(), BlobFault> {
         let path = BlobPath::from(reference.path.as_str());
         if !self.has(&path, bytes.len()).await {
-            self.store.put(&path, PutPayload::from_bytes(bytes)).await.map_err(|error| BlobFault(error.to_string()))?;
+            self.shared
+                .store
+                .put(&path, PutPayload::from_bytes(bytes))
+                .await
+                .map_err(|error| BlobFault(error.to_string()))?;
         }
         // Also where it is there already: whoever wrote it may not have come to this yet.
         self.sync(&reference.path).await
@@ -158,30 +168,30 @@ impl BlobStore {
     /// Whether the content is there, whole: its address names the bytes, and a file that a crash cut short has another
     /// size. A wrong `false` costs a write and nothing else.
     async fn has(&self, path: &BlobPath, size_bytes: usize) -> bool {
-        if self.local.is_none() && size_bytes < REMOTE_LOOK_MIN_BYTES {
+        if self.shared.local.is_none() && size_bytes < REMOTE_LOOK_MIN_BYTES {
             return false;
         }
-        self.store.head(path).await.is_ok_and(|meta| meta.size == size_bytes as u64)
+        self.shared.store.head(path).await.is_ok_and(|meta| meta.size == size_bytes as u64)
     }
 
     /// Moves a finished temporary object to its content address.
     pub async fn adopt(&self, temporary: &str, reference: &BlobRef) -> Result<(), BlobFault> {
         let (from, to) = (BlobPath::from(temporary), BlobPath::from(reference.path.as_str()));
-        self.store.rename(&from, &to).await.map_err(|error| BlobFault(error.to_string()))?;
+        self.shared.store.rename(&from, &to).await.map_err(|error| BlobFault(error.to_string()))?;
         self.sync(&reference.path).await
     }
 
     /// The bytes of a blob.
     pub async fn get(&self, reference: &BlobRef) -> Result<Bytes, BlobFault> {
         let path = BlobPath::from(reference.path.as_str());
-        let found = self.store.get(&path).await.map_err(|error| BlobFault(error.to_string()))?;
+        let found = self.shared.store.get(&path).await.map_err(|error| BlobFault(error.to_string()))?;
         found.bytes().await.map_err(|error| BlobFault(error.to_string()))
     }
 
     /// Removes what processes that died left of their downloads, from a local store; buckets have rules for that
     /// (unfinished multipart uploads). Returns how many.
     pub fn sweep(&self) -> usize {
-        let Some(root) = &self.local else { return 0 };
+        let Some(root) = &self.shared.local else { return 0 };
         let Ok(entries) = std::fs::read_dir(root.join(INCOMING)) else { return 0 };
         let is_old = |entry: &std::fs::DirEntry| {
             let written = entry.metadata().and_then(|meta| meta.modified()).ok();
@@ -192,7 +202,7 @@ impl BlobStore {
 
     /// Takes a blob away for good; one that is gone already is no error.
     pub async fn remove(&self, path: &str) -> Result<(), BlobFault> {
-        match self.store.delete(&BlobPath::from(path)).await {
+        match self.shared.store.delete(&BlobPath::from(path)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(BlobFault(error.to_string())),
         }
@@ -200,13 +210,13 @@ impl BlobStore {
 
     /// The store itself, for streamed uploads.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+        &self.shared.store
     }
 
     /// The store renames a finished file into place but leaves it to the kernel when it reaches the disk; a reference on
     /// Kafka must not outlive its bytes in a power cut. Nor must the directories above, which may be new.
     async fn sync(&self, path: &str) -> Result<(), BlobFault> {
-        let Some(root) = self.local.clone() else { return Ok(()) };
+        let Some(root) = self.shared.local.clone() else { return Ok(()) };
         let file = root.join(path);
         let synced = tokio::task::spawn_blocking(move || {
             file.ancestors().take_while(|step| step.starts_with(&root)).try_for_each(|step| {

@@ -19,27 +19,26 @@ pub const CE_TYPE_PREFIX: &str = "inlet.";
 const JSON_USUAL_BYTES: usize = 4096;
 
 /// CloudEvents 1.0, Kafka binary mode: attributes as headers, the event as value.
-pub async fn event(event: Box<Event>, line: &Line) -> Result<Record, BlobFault> {
+pub async fn event(mut event: Box<Event>, line: &Line) -> Result<Record, BlobFault> {
+    let has_blobs = event.attachments.iter().any(|attachment| attachment.blob.is_some());
+    let mut value = to_json(&event);
+    let claimed = value.len() > line.inline_max_bytes;
+    if claimed {
+        value = Box::pin(claim_check(&mut event, value, line)).await?;
+    }
+    let key = std::mem::take(&mut event.conversation.key);
     let mut headers = vec![
         ("ce_specversion", "1.0".to_owned()),
-        ("ce_id", event.id.clone()),
+        ("ce_id", std::mem::take(&mut event.id)),
         ("ce_type", [CE_TYPE_PREFIX, event.kind.as_str()].concat()),
         ("ce_source", ["", &event.tenant, &event.connector, &event.account].join("/")),
-        ("ce_time", event.occurred_at.to_string()),
-        ("ce_subject", event.conversation.key.clone()),
+        ("ce_time", event.occurred_at.to_text()),
+        ("ce_subject", key.clone()),
         ("content-type", JSON.to_owned()),
     ];
-    if let Some(trace) = &event.trace {
-        headers.push(("traceparent", trace.clone()));
+    if let Some(trace) = event.trace.take() {
+        headers.push(("traceparent", trace));
     }
-    let key = event.conversation.key.clone();
-    let has_blobs = event.attachments.iter().any(|attachment| attachment.blob.is_some());
-    let value = to_json(&event);
-    let (value, claimed) = if value.len() > line.inline_max_bytes {
-        (Box::pin(claim_check(event, value, line)).await?, true)
-    } else {
-        (value, false)
-    };
     if has_blobs || claimed {
         headers.push(("inlet-blob-base", line.enricher.blobs.base().to_owned()));
     }
@@ -47,7 +46,7 @@ pub async fn event(event: Box<Event>, line: &Line) -> Result<Record, BlobFault> 
 }
 
 /// Stores the whole event and leaves its envelope with the reference.
-async fn claim_check(mut event: Box<Event>, whole: Bytes, line: &Line) -> Result<Bytes, BlobFault> {
+async fn claim_check(event: &mut Event, whole: Bytes, line: &Line) -> Result<Bytes, BlobFault> {
     let reference = blob_ref(&whole);
     line.enricher.blobs.put(&reference, whole).await?;
     event.claim_check = Some(reference);
@@ -56,7 +55,7 @@ async fn claim_check(mut event: Box<Event>, whole: Bytes, line: &Line) -> Result
     event.attachments.clear();
     event.provider_data = None;
     event.unsupported = None;
-    let value = to_json(&event);
+    let value = to_json(event);
     if value.len() <= line.inline_max_bytes {
         return Ok(value);
     }
@@ -68,7 +67,7 @@ async fn claim_check(mut event: Box<Event>, whole: Bytes, line: &Line) -> Result
     event.sender = None;
     event.conversation.subject = None;
     event.conversation.normalized_subject = None;
-    Ok(to_json(&event))
+    Ok(to_json(event))
 }
 
 /// The record of a fetch order.

@@ -101,9 +101,15 @@ impl Seen {
             }
         }
         let new = if self.state.knows_all() { &self.metrics.new } else { &self.metrics.unchecked };
-        new.inc_by(own.len() as u64);
-        self.metrics.joined.inc_by(joined.len() as u64);
-        self.metrics.duplicate.inc_by((ids.len() - own.len() - joined.len()) as u64);
+        let duplicates = ids.len() - own.len() - joined.len();
+        // Nothing is not counted: all processors share the counters.
+        for (counter, count) in
+            [(new, own.len()), (&self.metrics.joined, joined.len()), (&self.metrics.duplicate, duplicates)]
+        {
+            if count > 0 {
+                counter.inc_by(count as u64);
+            }
+        }
         Claim { seen: self, flight, own, joined, landed: false }
     }
 
