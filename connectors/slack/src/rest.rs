@@ -1,7 +1,8 @@
 //! What Slack said beyond the fields that the parser works with: kept as text, looked into on demand.
 
 use connector_sdk::schemas::Json;
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::de::DeserializeOwned;
+use serde::de::value::{Error, StrDeserializer};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -57,9 +58,7 @@ impl<'a> Rest<'a> {
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         match self.find(name)? {
             Kept::Raw(raw) => serde_json::from_str(raw.get()).ok(),
-            Kept::Text(text) => {
-                T::deserialize(IntoDeserializer::<serde::de::value::Error>::into_deserializer(&**text)).ok()
-            }
+            Kept::Text(text) => T::deserialize(StrDeserializer::<Error>::new(text)).ok(),
             Kept::Value(value) => T::deserialize(value).ok(),
             Kept::Rest(_) => None,
         }

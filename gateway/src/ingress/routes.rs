@@ -26,8 +26,8 @@ use crate::telemetry::counters::Metrics;
 /// The webhook instances by name.
 pub type Hooks = HashMap<String, Arc<Hook>>;
 
-/// Bytes of bodies that all requests together hold; beyond it they are told to come again. One request's cap times the
-/// number of requests at once would be more memory than machines have.
+/// Bytes of bodies that all requests together hold, beyond the first of each ([`super::body`]); who finds no room is told
+/// to come again. One request's cap times the number of requests at once would be more memory than machines have.
 const BUFFERED_MAX_BYTES: usize = 512 << 20;
 
 /// A rest of a body that comes along with its head: whoever refuses it need not end the connection.

@@ -102,6 +102,10 @@ impl<K: Eq + Hash + Clone, B: Borrow<K>> Taken<'_, K, B> {
 
 impl<K: Eq + Hash + Clone> State<K> {
     fn take(&mut self, party: &K, count: usize) -> bool {
+        // Nothing is always there, and nothing is given back for it.
+        if count == 0 {
+            return true;
+        }
         let (reserve, common_total) = (self.reserve, self.common_total());
         let beyond = |used: usize| used.saturating_sub(reserve);
         let Some(used) = self.used.get_mut(party) else { return self.take_first(party, count) };
@@ -226,6 +230,15 @@ mod tests {
         drop((first, second));
         assert_eq!(fill(&pool, &4).len(), 90);
         assert!(pool.state().used.is_empty() && pool.state().common == 0);
+    }
+
+    #[test]
+    fn who_takes_nothing_is_no_party() {
+        let pool = Pool::<i32>::for_comers(10);
+        let mut nothing = pool.hold(&1);
+        assert!(nothing.add(0) && pool.take(&2, 0).is_some());
+        drop(nothing);
+        assert!(pool.state().used.is_empty());
     }
 
     #[test]

@@ -21,10 +21,8 @@ use inlet::pipeline::instance::Instance;
 use inlet::pipeline::line::Line;
 use inlet::pipeline::record::Record;
 use inlet::telemetry::counters::Metrics;
-
-/// As the gateway's binary has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+// As the gateway's binary has it.
+use mimalloc as _;
 
 const CONFIG: &str = "kafka: { brokers: [\"localhost:9092\"] }\ndata_dir: \"@DATA@\"\n\
                       instances: { slack: { connector: slack, options: { signing_secret: bench-secret } } }\n";

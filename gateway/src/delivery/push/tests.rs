@@ -1,9 +1,13 @@
 //! The push lane against librdkafka's mock cluster, whose brokers can be made to fail.
 
 use bytes::Bytes;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
 
 use super::*;
 use crate::delivery::settings::DEFAULT_MAX_MESSAGE_BYTES;
@@ -51,6 +55,67 @@ async fn confirmed_records_are_ok_and_counted() {
     assert!(publisher.link().is_up());
     assert!(publisher.flush(LIMIT).await);
     assert_eq!(publisher.publish(Vec::new()).await, Ok(()));
+}
+
+/// What is on Kafka, as it stands in its partitions.
+fn values(mock: &Mock, topic: &str, count: usize) -> Vec<String> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", mock.bootstrap_servers()).set("group.id", "test");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut partitions = TopicPartitionList::new();
+    (0..2).for_each(|number| {
+        partitions.add_partition_offset(topic, number, Offset::Beginning).expect("an offset");
+    });
+    consumer.assign(&partitions).expect("assigned");
+    let (mut values, deadline) = (Vec::new(), Instant::now() + LIMIT);
+    while values.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} within {LIMIT:?}", values.len());
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            let message = message.expect("a message");
+            values.push(String::from_utf8(message.payload().unwrap_or_default().to_vec()).expect("text"));
+        }
+    }
+    values
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn d5_whoever_hands_over_records_of_a_call_stay_together_and_in_order() {
+    const CALLERS: usize = 8;
+    const CALLS: usize = 50;
+    const RECORDS: usize = 5;
+    let (mock, publisher) = cluster();
+    let publisher = Arc::new(publisher);
+    let call = |caller, call| {
+        let value = |at| Bytes::from(format!("{caller}/{call:02}/{at}"));
+        (0..RECORDS).map(|at| Record { value: value(at), ..record(0) }).collect::<Vec<_>>()
+    };
+    let callers = (0..CALLERS).map(|caller| {
+        let publisher = publisher.clone();
+        tokio::spawn(async move {
+            // Three at a time: some wait while others are on their way, and most are sent by somebody else.
+            let calls: Vec<usize> = (0..CALLS).collect();
+            for calls in calls.chunks(3) {
+                let sent: Vec<_> = calls.iter().map(|&n| publisher.enqueue(&call(caller, n)).expect("fits")).collect();
+                for sent in sent {
+                    sent.settled().await.expect("confirmed");
+                }
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.expect("no panic");
+    }
+    assert_eq!(publisher.in_flight(), 0);
+    let topic = KafkaSettings::new(Vec::new()).topics.events.name;
+    let all = values(&mock, &topic, CALLERS * CALLS * RECORDS);
+    let ends: Vec<String> = (0..RECORDS).map(|at| format!("/{at}")).collect();
+    for together in all.chunks(RECORDS) {
+        assert!(together.iter().zip(&ends).all(|(value, end)| value.ends_with(end)), "torn apart: {together:?}");
+    }
+    for caller in 0..CALLERS {
+        let own: Vec<_> = all.iter().filter(|value| value.starts_with(&format!("{caller}/"))).collect();
+        assert!(own.len() == CALLS * RECORDS && own.is_sorted(), "caller {caller}: {own:?}");
+    }
 }
 
 #[tokio::test]
