@@ -36,6 +36,15 @@ const REQUIRED_TOP: &[&str] = &[
     "tests",
 ];
 
+/// README's commands say `cargo run` at the top, where cargo has to choose among the programs of all packages.
+#[test]
+fn cargo_run_at_the_top_runs_the_gateway() {
+    let programs = packages().iter().map(|package| package.programs.len()).sum();
+    let chosen: Vec<_> = packages().iter().filter_map(|package| package.default_program.as_deref()).collect();
+    let fault = format!("`cargo run` has to choose among {programs} programs; `default-run` names {chosen:?}");
+    conclude(programs, "programs", if chosen == ["inlet"] { Vec::new() } else { vec![fault] });
+}
+
 #[test]
 fn the_top_level_is_the_fixed_list() {
     let top: BTreeSet<String> = files().iter().map(|f| f.split('/').next().unwrap_or(f).to_owned()).collect();

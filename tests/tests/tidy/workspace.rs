@@ -15,6 +15,10 @@ pub struct Package {
     pub needs: Vec<String>,
     /// Of development dependencies.
     pub needs_in_tests: Vec<String>,
+    /// Names of its programs.
+    pub programs: Vec<String>,
+    /// The one that `cargo run` means.
+    pub default_program: Option<String>,
 }
 
 pub fn root() -> PathBuf {
@@ -44,11 +48,15 @@ fn package(json: &Value) -> Package {
         let chosen = dependencies.iter().filter(|d| (d["kind"] == "dev") == test);
         chosen.map(|d| text(&d["name"])).collect()
     };
+    let targets = json["targets"].as_array().expect("targets");
+    let is_program = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&"bin".into()));
     Package {
         name: text(&json["name"]),
         folder: folder.display().to_string(),
         needs: of(false),
         needs_in_tests: of(true),
+        programs: targets.iter().filter(is_program).map(|target| text(&target["name"])).collect(),
+        default_program: json["default_run"].as_str().map(str::to_owned),
     }
 }
 
