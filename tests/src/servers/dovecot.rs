@@ -104,6 +104,11 @@ impl Dovecot {
         fs::read_to_string(self.dir.path().join("dovecot.log")).unwrap_or_default()
     }
 
+    /// Which file of a folder has which UID, in the server's own words.
+    pub fn uids(&self, user: &str, folder: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.maildir(user, folder)?.join("dovecot-uidlist"))?)
+    }
+
     /// Puts mails into a folder at once, by files in the Maildir; UIDs follow the order given.
     /// `INBOX` or a folder's name.
     pub fn fill<'a>(&self, user: &str, folder: &str, mails: impl IntoIterator<Item = &'a [u8]>) -> Result<usize> {

@@ -86,7 +86,7 @@ impl World {
         wait::until_true(READY_LIMIT, "a gateway to be ready", || self.is_ready(gateway))
     }
 
-    /// Copies what the gateways' processes printed.
+    /// Copies what the gateways' processes printed, the mail server's log, and which mail it gave which UID.
     pub fn keep_logs(&self, folder: &std::path::Path) -> Result<()> {
         for (number, gateway) in self.gateways.iter().enumerate() {
             let to = folder.join(format!("gateway{number}"));
@@ -98,6 +98,11 @@ impl World {
                     std::fs::copy(&path, to.join(name))?;
                 }
             }
+        }
+        let dovecot = self.dovecot.lock().expect("no panic while held");
+        std::fs::write(folder.join("dovecot.log"), dovecot.log())?;
+        for mailbox in 0..MAILBOXES {
+            std::fs::write(folder.join(format!("uids{mailbox}")), dovecot.uids(&mailbox_user(mailbox), "INBOX")?)?;
         }
         Ok(())
     }
