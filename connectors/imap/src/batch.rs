@@ -132,7 +132,8 @@ impl<'c> Fetcher<'c> {
         passing_over(done).and(refused)
     }
 
-    /// Asks for one mail that did not come: it was removed meanwhile, or the server cannot give it.
+    /// Asks for one mail that did not come. `None`: it was removed meanwhile, as the server's own list says; that nothing
+    /// came says nothing.
     async fn again(&mut self, uid: u32, over_cap: Option<u64>) -> Result<Option<Fetched>, Fault> {
         // Answers come in the order of the commands: what is under way is read on the way to this one's.
         let batch = Batch { uids: vec![uid], bytes: self.limits.max_mail_bytes, over_cap };
@@ -142,12 +143,10 @@ impl<'c> Fetcher<'c> {
         if found.body.is_some() {
             return Ok(Some(mail(uid, found, over_cap)));
         }
-        let exists = found.uid.is_some();
-        Ok(exists.then(|| Fetched {
-            uid,
-            internal_date: found.internal_date,
-            content: Content::Unreadable("the server lists this mail but gives no content for it".to_owned()),
-        }))
+        // Only this tells a session of what others removed.
+        self.client.run("NOOP", |_| {}).await?;
+        let (listed, _) = self.client.search(&format!("UID {uid}")).await?;
+        if listed.contains(&uid) { Err(Fault::Withheld(uid)) } else { Ok(None) }
     }
 }
 

@@ -22,6 +22,10 @@ pub enum Fault {
     /// An answer that the decoder does not understand; the connection is lost with it.
     #[error("the server sent an answer that cannot be understood")]
     Garbled,
+    /// A mail that the server lists, also when asked again, and does not give. It is not taken for removed: that would
+    /// lose it.
+    #[error("the server lists mail {0} and does not give it")]
+    Withheld(u32),
     /// NO: refused, with the server's text.
     #[error("refused: {0}")]
     No(String),
@@ -63,6 +67,15 @@ impl Fault {
         }
     }
 
+    /// Whether it may be the fault of the mail that was asked for: a server that is busy or away would be so for others too.
+    pub fn may_be_the_mails(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Silent(_) | Self::Garbled | Self::Withheld(_) => true,
+            Self::No(text) | Self::Bad(text) => text.to_ascii_lowercase().contains(SERVER_BUG),
+            Self::Order(_) => false,
+        }
+    }
+
     /// Whether the text of a refusal says that waiting helps (RFC 5530, Exchange, Gmail).
     pub fn is_passing(&self) -> bool {
         match self {
@@ -72,12 +85,15 @@ impl Fault {
     }
 }
 
+/// What Dovecot answers where it cannot read a mail's file, and for faults of its own that pass (RFC 5530).
+const SERVER_BUG: &str = "[serverbug]";
+
 fn is_passing(text: &str) -> bool {
     const SIGNS: &[&str] = &[
         "[unavailable]",
         "[limit]",
         "[inuse]",
-        "[serverbug]",
+        SERVER_BUG,
         "[throttled]",
         "[overquota]",
         "throttled",

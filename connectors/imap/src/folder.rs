@@ -237,7 +237,12 @@ impl<'a> Follower<'a> {
 
     /// Remembers at which mails the connection broke. A single one that breaks it again and again is handed on as
     /// unreadable, so that it costs itself and not the folder.
-    async fn blame(&mut self, (first, last): (u32, u32), fault: Fault) -> Result<(), End> {
+    async fn blame(&mut self, range: (u32, u32), fault: Fault) -> Result<(), End> {
+        let (first, last) = match fault {
+            Fault::Withheld(uid) => (uid, uid),
+            _ => range,
+        };
+        tracing::warn!(stream = %self.stream, first, last, %fault, "mails could not be fetched; they are asked for again");
         let trouble = &mut *self.trouble;
         trouble.careful_until = trouble.careful_until.max(last);
         if first == last {
@@ -246,12 +251,12 @@ impl<'a> Follower<'a> {
             }
             match fault {
                 Fault::Garbled => trouble.garbled += 1,
-                Fault::Lost(_) | Fault::Silent(_) => trouble.lost += 1,
+                _ if fault.may_be_the_mails() => trouble.lost += 1,
                 _ => {}
             }
             if trouble.garbled >= GARBLED_ATTEMPTS || trouble.lost >= LOST_ATTEMPTS {
                 let content =
-                    Content::Unreadable(format!("reading this mail broke the connection repeatedly: {fault}"));
+                    Content::Unreadable(format!("this mail could not be read, also when tried again: {fault}"));
                 self.hand_on(vec![Fetched { uid: first, internal_date: None, content }]).await?;
             }
         }

@@ -96,12 +96,12 @@ impl ImapHistory {
     /// A single mail that breaks the connection again and again is given as unreadable.
     fn given_up(&mut self, names: &[String], uids: &[u32], fault: &Fault) -> Option<Fetched> {
         let ([name], [uid]) = (names, uids) else { return None };
-        if !matches!(fault, Fault::Garbled | Fault::Lost(_) | Fault::Silent(_)) {
+        if !fault.may_be_the_mails() {
             return None;
         }
         let tries = self.broken.entry(name.clone()).or_default();
         *tries += 1;
-        let reason = format!("reading this mail broke the connection repeatedly: {fault}");
+        let reason = format!("this mail could not be read, also when tried again: {fault}");
         (*tries >= ATTEMPTS).then(|| Fetched { uid: *uid, internal_date: None, content: Content::Unreadable(reason) })
     }
 }

@@ -19,8 +19,12 @@ pub struct Faults {
     pub fatal: Vec<u32>,
     /// UIDs that are listed but given as NIL.
     pub nil: Vec<u32>,
-    /// UIDs that are listed and gone when they are fetched.
+    /// UIDs that are removed when they are fetched; a session is told at its next NOOP.
     pub vanished: Vec<u32>,
+    /// UIDs that are listed and not given, and how often.
+    pub withheld: BTreeMap<u32, usize>,
+    /// Answers to the FETCH of a withheld mail; OK where nothing is said.
+    pub withheld_with: Option<String>,
     /// Answers of one FETCH come last first, with other people's flag changes in between.
     pub disordered: bool,
     /// Sizes are announced so.
@@ -41,6 +45,8 @@ pub struct Faults {
 pub struct Mailbox {
     pub mails: BTreeMap<u32, Vec<u8>>,
     pub faults: Faults,
+    /// Mails that are gone, which nobody has been told yet.
+    removed: Vec<u32>,
     /// Command lines that clients sent, without tag.
     pub commands: Vec<String>,
     pub connections: usize,
@@ -137,8 +143,16 @@ async fn serve(stream: TcpStream, mailbox: Arc<Mutex<Mailbox>>, mut events: broa
                 }
                 out.write_all(format!("{tag} OK done\r\n").as_bytes()).await?;
             }
+            "NOOP" => {
+                {
+                    let mut mailbox = mailbox.lock().unwrap();
+                    let gone = std::mem::take(&mut mailbox.removed);
+                    mailbox.mails.retain(|uid, _| !gone.contains(uid));
+                }
+                out.write_all(format!("{tag} OK done\r\n").as_bytes()).await?;
+            }
             "UID" => {
-                let bytes = uid_command(&mailbox.lock().unwrap(), &command, &tag);
+                let bytes = uid_command(&mut mailbox.lock().unwrap(), &command, &tag);
                 match bytes {
                     Some(bytes) => send(&mut out, &bytes).await?,
                     None => return Ok(()),
@@ -166,27 +180,36 @@ fn examine(mailbox: &Mailbox, tag: &str) -> String {
 }
 
 /// The answer, or `None` where the connection is to be closed.
-fn uid_command(mailbox: &Mailbox, command: &str, tag: &str) -> Option<Vec<u8>> {
+fn uid_command(mailbox: &mut Mailbox, command: &str, tag: &str) -> Option<Vec<u8>> {
     let words: Vec<&str> = command.splitn(4, ' ').collect();
     let last = mailbox.mails.keys().next_back().copied().unwrap_or(0);
     if words[1] == "SEARCH" {
-        let from: u32 = words[3].split(':').next().and_then(|uid| uid.parse().ok()).unwrap_or(1);
-        let found: Vec<String> =
-            mailbox.mails.keys().filter(|uid| **uid >= from || **uid == last).map(u32::to_string).collect();
+        let is_found = |uid: &&u32| match words[3].split_once(':') {
+            Some((from, _)) => from.parse::<u32>().map_or(true, |from| **uid >= from || **uid == last),
+            None => in_set(words[3], **uid),
+        };
+        let found: Vec<String> = mailbox.mails.keys().filter(is_found).map(u32::to_string).collect();
         let list = if found.is_empty() { String::new() } else { format!(" {}", found.join(" ")) };
         return Some(format!("* SEARCH{list}\r\n{tag} OK done\r\n").into_bytes());
     }
     let wants_body = words[3].contains("BODY");
-    let faults = &mailbox.faults;
+    let Mailbox { mails, faults, removed, .. } = mailbox;
     if wants_body && let Some(text) = &faults.throttle {
         return Some(format!("{tag} NO {text}\r\n").into_bytes());
     }
     let mut answers = Vec::new();
-    for (sequence, (uid, mail)) in mailbox.mails.iter().enumerate().filter(|(_, (uid, _))| in_set(words[2], **uid)) {
+    let mut done = "OK done".to_owned();
+    for (sequence, (uid, mail)) in mails.iter().enumerate().filter(|(_, (uid, _))| in_set(words[2], **uid)) {
         if wants_body && faults.fatal.contains(uid) {
             return None;
         }
         if wants_body && faults.vanished.contains(uid) {
+            removed.push(*uid);
+            continue;
+        }
+        if wants_body && let Some(left) = faults.withheld.get_mut(uid).filter(|left| **left > 0) {
+            *left -= 1;
+            done = faults.withheld_with.clone().unwrap_or(done);
             continue;
         }
         let size = faults.announced_size.unwrap_or(mail.len() as u64);
@@ -213,7 +236,7 @@ fn uid_command(mailbox: &Mailbox, command: &str, tag: &str) -> Option<Vec<u8>> {
         answers.reverse();
     }
     let mut bytes = answers.concat();
-    bytes.extend(format!("{tag} OK done\r\n").bytes());
+    bytes.extend(format!("{tag} {done}\r\n").bytes());
     Some(bytes)
 }
 
