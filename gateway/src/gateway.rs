@@ -22,6 +22,7 @@ use crate::delivery::topics;
 use crate::drivers::{Builder, Changes, Drivers};
 use crate::ingress::routes::{Hooks, Ingress};
 use crate::ingress::server::{ServerLimits, serve};
+use crate::ingress::threads::Threads;
 use crate::intake::fetch::Workers;
 use crate::intake::health::{Health, State};
 use crate::intake::orders::follow;
@@ -425,7 +426,8 @@ async fn listen_ingress(
             answering.await
         })
     };
-    let task = tokio::spawn(serve(listener, limits, stop, drain_time(&config.shutdown), handler));
+    let threads = Threads::start().map_err(|e| format!("no threads for the ingress: {e}"))?;
+    let task = tokio::spawn(serve(listener, limits, stop, drain_time(&config.shutdown), threads, handler));
     Ok((address, task))
 }
 
@@ -441,7 +443,7 @@ async fn listen_admin(
         async move { answer }
     };
     // Whoever scrapes must not hold up the end.
-    let task = tokio::spawn(serve(listener, ADMIN_LIMITS, stop, Duration::from_secs(1), handler));
+    let task = tokio::spawn(serve(listener, ADMIN_LIMITS, stop, Duration::from_secs(1), Threads::here(), handler));
     Ok((address, task))
 }
 

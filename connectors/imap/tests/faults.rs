@@ -120,7 +120,8 @@ async fn removed_mails_cost_only_themselves() {
 /// last.
 #[tokio::test]
 async fn mails_that_are_listed_and_not_given_are_asked_for_again() {
-    for withheld_with in [None, Some("NO [SERVERBUG] Internal error occurred".to_owned()), Some("NO sorry".to_owned())] {
+    for withheld_with in [None, Some("NO [SERVERBUG] Internal error occurred".to_owned()), Some("NO sorry".to_owned())]
+    {
         let withheld = [(2, 3), (3, 2), (60, usize::MAX)].into();
         let faults = Faults { nil: vec![5], withheld, withheld_with, ..Faults::default() };
         let server = Server::start(faults, mails(1..=70)).await;

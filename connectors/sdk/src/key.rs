@@ -73,10 +73,10 @@ pub fn hex_value(digit: u8) -> Option<u8> {
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).fold(String::with_capacity(64), |mut text, digit| {
-        text.push(DIGITS[usize::from(digit)].into());
-        text
-    })
+    let mut digits = vec![0; 2 * digest.len()];
+    // There is room for all, and digits are text.
+    let _ = hex::encode_to_slice(digest, &mut digits);
+    String::from_utf8(digits).unwrap_or_default()
 }
 
 #[cfg(test)]

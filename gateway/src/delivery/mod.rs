@@ -39,14 +39,14 @@ pub enum PublishError {
 
 /// One accepted input, prepared: what a lane becomes responsible for.
 #[derive(Clone)]
-pub struct Parcel {
+pub struct Parcel<'a> {
     pub records: Vec<Record>,
     /// What the blob store did not take: to be stored before the records are sent. Only for publishers that take it.
     pub blobs: Vec<Blob>,
     pub accepted_at: Timestamp,
     /// What it counts as when its records are on Kafka, and for whom.
     pub fate: Fate,
-    pub counters: InstanceCounters,
+    pub counters: &'a InstanceCounters,
 }
 
 /// Where inputs are safe.
@@ -96,7 +96,7 @@ pub trait Publisher: Send + Sync {
     async fn publish(&self, records: Vec<Record>) -> Result<(), PublishError>;
 
     /// The same for accepted inputs, in their order. An index in an error counts the records of all of them.
-    async fn deliver(&self, parcels: Vec<Parcel>) -> Result<Safe, PublishError> {
+    async fn deliver(&self, parcels: Vec<Parcel<'_>>) -> Result<Safe, PublishError> {
         if parcels.iter().any(|parcel| !parcel.blobs.is_empty()) {
             return Err(PublishError::Unavailable("the blob store does not take the input's blobs".to_owned()));
         }
@@ -105,6 +105,11 @@ pub trait Publisher: Send + Sync {
 
     /// Whether parcels may bring blobs that the store did not take.
     fn takes_blobs(&self) -> bool {
+        false
+    }
+
+    /// Whether it answers by itself within the time in which inputs must be answered: its callers then need no clock.
+    fn keeps_time(&self) -> bool {
         false
     }
 }

@@ -1,8 +1,8 @@
 //! Reading a body within its limits: compressed, decompressed, and in time.
 
+use std::future::poll_fn;
 use std::io::Read;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::intake::shares::Taken;
+use crate::intake::shares::{Pool, Taken};
 
 /// Why a body was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +32,20 @@ pub enum BodyFault {
 const UNHELD_BYTES: usize = 16 << 10;
 
 /// Bytes that one request's body holds of the room for all; given back when dropped.
-pub type Held<'p> = Taken<'p, Arc<str>, &'p Arc<str>>;
+pub struct Held<'p> {
+    taken: Taken<'p>,
+    party: &'p str,
+}
 
-fn hold(held: &mut Held<'_>, bytes: usize) -> Result<(), BodyFault> {
-    if held.add(bytes) { Ok(()) } else { Err(BodyFault::NoRoom) }
+impl<'p> Held<'p> {
+    /// Nothing yet.
+    pub fn of(room: &'p Pool, party: &'p str) -> Self {
+        Self { taken: room.hold(), party }
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<(), BodyFault> {
+        if self.taken.add(self.party, bytes) { Ok(()) } else { Err(BodyFault::NoRoom) }
+    }
 }
 
 /// Limits of one body.
@@ -55,8 +65,13 @@ pub async fn read(
 ) -> Result<Bytes, BodyFault> {
     let raw = {
         let mut collecting = pin!(collect(body, limits.sent_bytes, held));
-        match futures::poll!(collecting.as_mut()) {
-            // Came along with its head: no clock is needed.
+        // Most bodies come along with their heads, and hyper hands them on in its next step: no clock is needed.
+        let mut came = futures::poll!(collecting.as_mut());
+        if came.is_pending() {
+            next_step().await;
+            came = futures::poll!(collecting.as_mut());
+        }
+        match came {
             Poll::Ready(collected) => collected?,
             Poll::Pending => timeout(limits.time, collecting).await.map_err(|_| BodyFault::Slow)??,
         }
@@ -68,6 +83,19 @@ pub async fn read(
         "deflate" => inflate(flate2::read::ZlibDecoder::new(&raw[..]), limits.decompressed_bytes, held),
         _ => Err(BodyFault::Encoding),
     }
+}
+
+/// Lets the task begin once more; unlike a yield, before all others.
+async fn next_step() {
+    let mut asked = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut asked, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held<'_>) -> Result<Bytes, BodyFault> {
@@ -85,7 +113,7 @@ async fn collect(mut body: axum::body::Body, limit_bytes: usize, held: &mut Held
             return Err(BodyFault::TooLarge { limit_bytes });
         }
         if whole > UNHELD_BYTES {
-            hold(held, whole - before.max(UNHELD_BYTES))?;
+            held.add(whole - before.max(UNHELD_BYTES))?;
         }
         // Most webhooks come in one frame, which then needs no copy.
         match &first {
@@ -109,14 +137,13 @@ fn inflate(reader: impl Read, limit_bytes: usize, held: &mut Held<'_>) -> Result
     if out.len() > limit_bytes {
         return Err(BodyFault::TooLarge { limit_bytes });
     }
-    hold(held, out.len())?;
+    held.add(out.len())?;
     Ok(out.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::shares::Pool;
     use std::io::Write;
 
     const LIMITS: BodyLimits =
@@ -130,9 +157,9 @@ mod tests {
 
     #[tokio::test]
     async fn caps_hold_compressed_and_not() {
-        let (buffers, party) = (Pool::among(1_000_000, 1), Arc::from(""));
+        let (buffers, party) = (Pool::among(1_000_000, 1), "");
         let read = |body: Vec<u8>, encoding| {
-            let mut held = buffers.hold(&party);
+            let mut held = Held::of(&buffers, party);
             async move { read(body.into(), encoding, LIMITS, &mut held).await }
         };
         assert_eq!(read(vec![1; 100_000], None).await.unwrap().len(), 100_000);
@@ -141,26 +168,26 @@ mod tests {
         assert_eq!(read(gzip(&[7; 500_001]), Some("gzip")).await, Err(BodyFault::TooLarge { limit_bytes: 500_000 }));
         assert_eq!(read(b"nope".to_vec(), Some("gzip")).await, Err(BodyFault::Broken));
         assert_eq!(read(b"x".to_vec(), Some("br")).await, Err(BodyFault::Encoding));
-        assert!(buffers.take(&party, 1_000_000).is_some(), "all of it was given back");
+        assert!(buffers.take(party, 1_000_000).is_some(), "all of it was given back");
     }
 
     #[tokio::test]
     async fn all_bodies_together_are_bounded() {
-        let (buffers, party) = (Pool::among(200_000, 1), Arc::from(""));
-        let first = buffers.take(&party, 100_000).unwrap();
-        let mut second = buffers.hold(&party);
+        let (buffers, party) = (Pool::among(200_000, 1), "");
+        let first = buffers.take(party, 100_000).unwrap();
+        let mut second = Held::of(&buffers, party);
         let body = |bytes| axum::body::Body::from(vec![1; bytes]);
         assert_eq!(read(body(100_000), None, LIMITS, &mut second).await.unwrap().len(), 100_000);
-        let mut third = buffers.hold(&party);
+        let mut third = Held::of(&buffers, party);
         assert_eq!(read(body(100_000), None, LIMITS, &mut third).await, Err(BodyFault::NoRoom));
-        let mut small = buffers.hold(&party);
+        let mut small = Held::of(&buffers, party);
         assert_eq!(
             read(body(UNHELD_BYTES), None, LIMITS, &mut small).await.unwrap().len(),
             UNHELD_BYTES,
             "is not counted"
         );
         drop(first);
-        let mut fourth = buffers.hold(&party);
+        let mut fourth = Held::of(&buffers, party);
         assert_eq!(read(body(100_000), None, LIMITS, &mut fourth).await.unwrap().len(), 100_000);
     }
 }

@@ -5,4 +5,5 @@ mod linger;
 pub mod peer;
 pub mod routes;
 pub mod server;
+pub mod threads;
 mod watch;

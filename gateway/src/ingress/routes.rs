@@ -15,7 +15,7 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode, Version};
 use http_body::Body as _;
 
-use super::body::{BodyFault, BodyLimits, read};
+use super::body::{BodyFault, BodyLimits, Held, read};
 use super::peer::{Network, client};
 use crate::config::model::{self, Limits};
 use crate::intake::push::{PushLine, RETRY_AFTER};
@@ -41,8 +41,8 @@ pub struct Ingress {
     limits: Limits,
     public_url: Option<String>,
     trusted: Vec<Network>,
-    in_flight: Pool<Arc<str>>,
-    buffers: Pool<Arc<str>>,
+    in_flight: Pool,
+    buffers: Pool,
     /// Refuse new input: the end of a drain.
     pub closing: AtomicBool,
 }
@@ -128,7 +128,7 @@ impl Ingress {
     async fn take(&self, hook: &Hook, request: Request<Body>, peer: IpAddr, is_read: &mut bool) -> Response {
         let (parts, body) = request.into_parts();
         let mut raw = self.raw(&parts, peer);
-        let party = &hook.party;
+        let party = hook.instance.name.as_str();
         let place = self.in_flight.take(party, 1);
         if self.closing.load(Ordering::Relaxed) || place.is_none() {
             self.metrics.overload.inc();
@@ -142,7 +142,7 @@ impl Ingress {
         };
         let encoding = raw.headers.get("content-encoding").map(str::to_owned);
         drop(parts);
-        let mut held = self.buffers.hold(party);
+        let mut held = Held::of(&self.buffers, party);
         let reading = std::pin::pin!(read(body, encoding.as_deref(), limits, &mut held));
         match reading.await {
             Ok(body) => (raw.body, *is_read) = (body, true),

@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::linger::Lingering;
+use super::threads::Threads;
 use super::watch::{Watch, Watched};
 
 /// Limits of a listener.
@@ -51,6 +52,7 @@ pub async fn serve<H, F>(
     limits: ServerLimits,
     stopping: CancellationToken,
     grace: Duration,
+    mut threads: Threads,
     handler: H,
 ) where
     H: Fn(http::Request<Body>, SocketAddr) -> F + Clone + Send + 'static,
@@ -80,12 +82,17 @@ pub async fn serve<H, F>(
             }
         };
         let _ = stream.set_nodelay(true);
+        // Bound to this runtime so far.
+        let Ok(stream) = stream.into_std() else { continue };
         // Tokens of its own: one that all share has one lock, which every connection would take at every step.
-        let serving = connection(stream, peer, builder.clone(), limits, stopping.child_token(), handler.clone());
-        connections.spawn(async move {
-            serving.await;
+        let (builder, stopping, handler) = (builder.clone(), stopping.child_token(), handler.clone());
+        let serving = async move {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                connection(stream, peer, builder, limits, stopping, handler).await;
+            }
             drop(permit);
-        });
+        };
+        connections.spawn_on(serving, threads.next());
     }
     drop(listener);
     let all_ended = async { while connections.join_next().await.is_some() {} };

@@ -129,7 +129,8 @@ async fn deliver(instance: &Instance, push: &PushLine, batch: &mut [UnderWay]) -
     let mut backoff = Backoff::new(PAUSE.0, PAUSE.1, &instance.name);
     loop {
         let with_records = batch.iter().filter(|one| !one.prepared.records.is_empty());
-        let parcels: Vec<_> = with_records.map(|one| parcel(instance, &mut one.prepared.clone())).collect();
+        let parcels: Vec<_> =
+            with_records.map(|one| parcel(instance, &mut one.prepared.clone(), one.raw.received_at)).collect();
         if parcels.is_empty() {
             return Safe::OnKafka;
         }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_sdk::{Outcome, Parsed, RawEvent};
+use connector_sdk::{Outcome, Parsed, RawEvent, Timestamp};
 
 use super::settle::{Delivered, fate, refused, settle_delivered};
 use super::shares::{Pool, Taken};
+use crate::clock::Moment;
 use crate::delivery::{Parcel, PublishError, Publisher, Safe};
 use crate::pipeline::blobs::BlobFault;
 use crate::pipeline::instance::Instance;
@@ -42,6 +43,25 @@ impl NotSafe {
     }
 }
 
+/// When an input has to be answered. A timer is set only where something is really waited for.
+#[derive(Clone, Copy)]
+struct Limit {
+    /// When it was accepted.
+    began: Moment,
+    deadline: Duration,
+}
+
+impl Limit {
+    fn after(began: Moment, deadline: Duration) -> Self {
+        Self { began, deadline }
+    }
+
+    async fn of<T>(&self, doing: impl Future<Output = T> + Unpin) -> Result<T, NotSafe> {
+        let late = |_| NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {:?}", self.deadline) };
+        tokio::time::timeout_at((self.began.instant + self.deadline).into(), doing).await.map_err(late)
+    }
+}
+
 impl PushLine {
     /// Runs one input through the line and waits until it is safe, at most `deadline`. What is not confirmed by then is
     /// given back, though it may be on Kafka: its next delivery has the same ids.
@@ -56,14 +76,13 @@ impl PushLine {
         instance: &Instance,
         raw: &RawEvent,
         deadline: Duration,
-        accounts: Option<&Pool<String>>,
+        accounts: Option<&Pool>,
     ) -> Outcome {
-        let in_flight = instance.counters.accept();
-        let late = |_| NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {deadline:?}") };
+        let moment = Moment::now();
+        let in_flight = instance.counters.accept_at(moment.instant);
         // In its place before it is handed on: it is large, and would be copied.
-        let delivering = std::pin::pin!(self.deliver(instance, raw, accounts));
-        let delivered = tokio::time::timeout(deadline, delivering).await;
-        match delivered.unwrap_or_else(|e| Err(late(e))) {
+        let delivering = std::pin::pin!(self.deliver(instance, raw, Limit::after(moment, deadline), accounts));
+        match delivering.await {
             Ok(delivered) => settle_delivered(instance, in_flight, delivered),
             Err(NotSafe { why, reason }) => {
                 if let Some(more) = instance.counters.given_back().due() {
@@ -80,30 +99,32 @@ impl PushLine {
         &self,
         instance: &Instance,
         raw: &RawEvent,
-        accounts: Option<&Pool<String>>,
+        limit: Limit,
+        accounts: Option<&Pool>,
     ) -> Result<Delivered, NotSafe> {
         let blobs = |fault: BlobFault| NotSafe { why: Returned::Blobs, reason: fault.to_string() };
         let parsed = parse(instance, raw);
         let _share = share(accounts, &parsed)?;
-        let mut prepared = self.complete(instance, raw, parsed).await.map_err(blobs)?;
+        let completing = std::pin::pin!(self.complete(instance, raw, parsed));
+        let mut prepared = limit.of(completing).await?.map_err(blobs)?;
         let mut records = std::mem::take(&mut prepared.records);
         let mut left: Vec<SeenId> = records.iter().filter_map(SeenId::of).collect();
         if left.is_empty() {
             // Nothing to recognise it by: orders, which may be meant anew, or nothing at all.
             return match records.is_empty() {
                 true => Ok(Delivered::new(prepared, Safe::OnKafka, 0)),
-                false => self.send(instance, raw, &mut prepared, records).await.map(|sent| sent.of(prepared, 0)),
+                false => self.send(instance, raw, limit, &mut prepared, records).await.map(|sent| sent.of(prepared, 0)),
             };
         }
-        self.seen.ready().await;
+        limit.of(std::pin::pin!(self.seen.ready())).await?;
         let (mut first, mut events) = (None, 0);
         while !left.is_empty() {
-            let claim = self.seen.claim(&left);
+            let claim = self.seen.claim_at(&left, limit.began);
             let mut spooled = false;
             if !claim.own().is_empty() {
                 let own = take_own(&mut records, &claim);
                 let own_events = own.iter().filter(|record| record.topic == TopicRole::Events).count();
-                let sent = self.send(instance, raw, &mut prepared, own).await?;
+                let sent = self.send(instance, raw, limit, &mut prepared, own).await?;
                 spooled = matches!(sent.safe(), Safe::Spooled(_));
                 match sent {
                     // What is spooled beside it later is counted as an input of its own.
@@ -118,7 +139,7 @@ impl PushLine {
                 }
                 events += own_events;
             }
-            left = land(claim, spooled).failed().await;
+            left = limit.of(std::pin::pin!(land(claim, spooled).failed())).await?;
         }
         Ok(match first {
             Some(safe) => Delivered::new(prepared, safe, events),
@@ -131,19 +152,23 @@ impl PushLine {
         &self,
         instance: &Instance,
         raw: &RawEvent,
+        limit: Limit,
         prepared: &mut Prepared,
         records: Vec<Record>,
     ) -> Result<Sent, NotSafe> {
         let events = records.iter().filter(|record| record.topic == TopicRole::Events).count();
         prepared.records = records;
-        let mut parcel = parcel(instance, prepared);
+        let mut parcel = parcel(instance, prepared, limit.began.at);
         if let Fate::Published { events: counted } = &mut parcel.fate {
             *counted = events;
         }
-        match self.publisher.deliver(vec![parcel]).await {
+        let delivering = self.publisher.deliver(vec![parcel]);
+        let delivered = if self.publisher.keeps_time() { delivering.await } else { limit.of(delivering).await? };
+        match delivered {
             Ok(safe) => Ok(Sent::Taken(safe)),
             Err(PublishError::Refused { reason, .. }) => {
-                self.refused(instance, raw, &reason).await.map(|(prepared, safe)| Sent::Letter(prepared, safe))
+                let letter = limit.of(Box::pin(self.refused(instance, raw, &reason))).await?;
+                letter.map(|(prepared, safe)| Sent::Letter(prepared, safe))
             }
             Err(error) => Err(NotSafe::kafka(error)),
         }
@@ -167,7 +192,7 @@ impl PushLine {
     async fn refused(&self, instance: &Instance, raw: &RawEvent, reason: &str) -> Result<(Prepared, Safe), NotSafe> {
         let letter = |record| {
             let mut prepared = Prepared { records: vec![record], ..refused() };
-            let parcel = parcel(instance, &mut prepared);
+            let parcel = parcel(instance, &mut prepared, crate::clock::now());
             async move { self.publisher.deliver(vec![parcel]).await.map(|safe| (prepared, safe)) }
         };
         match letter(self.line.refused_letter(instance, raw, reason).await).await {
@@ -185,13 +210,13 @@ fn land(claim: Claim<'_>, spooled: bool) -> Joined {
 }
 
 /// Hands an input's records over to a publisher.
-pub(super) fn parcel(instance: &Instance, prepared: &mut Prepared) -> Parcel {
+pub(super) fn parcel<'a>(instance: &'a Instance, prepared: &mut Prepared, accepted_at: Timestamp) -> Parcel<'a> {
     Parcel {
         fate: fate(prepared),
         records: std::mem::take(&mut prepared.records),
         blobs: std::mem::take(&mut prepared.blobs),
-        accepted_at: crate::clock::now(),
-        counters: (*instance.counters).clone(),
+        accepted_at,
+        counters: &instance.counters,
     }
 }
 
@@ -219,22 +244,19 @@ impl Sent {
 
 /// The records whose ids the caller has, and those without an id, which go with the first of them.
 fn take_own(records: &mut Vec<Record>, claim: &Claim<'_>) -> Vec<Record> {
-    let is_own = |record: &Record| SeenId::of(record).is_none_or(|id| claim.own().contains(&id));
-    if records.iter().all(is_own) {
+    if claim.has_all() {
         return std::mem::take(records);
     }
+    let is_own = |record: &Record| SeenId::of(record).is_none_or(|id| claim.own().contains(&id));
     let (own, rest) = std::mem::take(records).into_iter().partition(is_own);
     *records = rest;
     own
 }
 
 /// A place for the input's account, where it says one.
-fn share<'a>(
-    accounts: Option<&'a Pool<String>>,
-    parsed: &Parsed,
-) -> Result<Option<Taken<'a, String, String>>, NotSafe> {
+fn share<'a>(accounts: Option<&'a Pool>, parsed: &Parsed) -> Result<Option<Taken<'a>>, NotSafe> {
     let (Some(accounts), Some(first)) = (accounts, parsed.events.first()) else { return Ok(None) };
     let account = &first.event.account;
     let full = || NotSafe { why: Returned::Share, reason: format!("account {account} has its share on the way") };
-    accounts.take(account.clone(), 1).map(Some).ok_or_else(full)
+    accounts.take(account, 1).map(Some).ok_or_else(full)
 }

@@ -1,27 +1,33 @@
 //! Fair shares of something bounded (places, bytes): each party has a part that nobody else can take.
 //!
-//! Half of the pool is split evenly among the parties and kept for them; the other half goes to whoever comes first. So
-//! a party alone uses nearly all of it, and one that floods leaves the others what is theirs. A party that asks for
-//! more is refused at once: nothing queues here.
+//! Half of the pool is common: whoever comes first has it, and it is nobody's account. The other half is split evenly
+//! among the parties; a party's part is for what it takes beyond the common half. So a party alone uses nearly all of the
+//! pool, and one that floods leaves the others what is theirs. A party that asks for more is refused at once: nothing
+//! queues here.
+//!
+//! All requests of all processors pass here. While the common half has room, which is nearly always, that is one number;
+//! parties are told apart only beyond it.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
 
 /// A bounded pool among parties.
-pub struct Pool<K>(Mutex<State<K>>);
+pub struct Pool {
+    common_used: AtomicUsize,
+    common_total: AtomicUsize,
+    parts: Mutex<Parts>,
+}
 
-struct State<K> {
+/// What parties have taken beyond the common half.
+struct Parts {
     total: usize,
     /// What is kept for each party.
     reserve: usize,
-    /// Taken beyond the reserves.
-    common: usize,
-    used: HashMap<K, usize, RandomState>,
-    /// Who the parties are: fixed, or whoever uses it and one who is yet to come.
+    used: HashMap<Box<str>, usize, RandomState>,
+    /// Who the parties are: fixed, or whoever uses its part and one who is yet to come.
     members: Members,
 }
 
@@ -31,14 +37,16 @@ enum Members {
     Coming,
 }
 
-/// What one party has taken; given back when dropped. The party is lent or its own.
-pub struct Taken<'p, K: Eq + Hash, B: Borrow<K>> {
-    pool: &'p Pool<K>,
-    party: B,
-    count: usize,
+/// What one party has taken; given back when dropped.
+pub struct Taken<'p> {
+    pool: &'p Pool,
+    common: usize,
+    own: usize,
+    /// Known where it has something of its own part.
+    party: Option<Box<str>>,
 }
 
-impl<K: Eq + Hash + Clone> Pool<K> {
+impl Pool {
     /// For a number of parties that is known, at least one.
     pub fn among(total: usize, parties: usize) -> Self {
         Self::new(total, Members::Fixed(parties.max(1)))
@@ -50,100 +58,137 @@ impl<K: Eq + Hash + Clone> Pool<K> {
     }
 
     fn new(total: usize, members: Members) -> Self {
-        let mut state = State { total, reserve: 0, common: 0, used: HashMap::default(), members };
-        state.settle_reserve();
-        Self(Mutex::new(state))
+        let mut parts = Parts { total, reserve: 0, used: HashMap::default(), members };
+        parts.settle_reserve();
+        let common_total = AtomicUsize::new(parts.common_total());
+        Self { common_used: AtomicUsize::new(0), common_total, parts: Mutex::new(parts) }
     }
 
     /// Another total or number of parties; what is taken stays so.
     pub fn resize(&self, total: usize, parties: usize) {
-        let mut state = self.state();
-        state.total = total;
-        if state.members != Members::Coming {
-            state.members = Members::Fixed(parties.max(1));
+        let mut parts = self.parts();
+        parts.total = total;
+        if parts.members != Members::Coming {
+            parts.members = Members::Fixed(parties.max(1));
         }
-        state.settle_reserve();
+        self.settle(&mut parts);
     }
 
     /// The most that one party can have.
     pub fn most(&self) -> usize {
-        let state = self.state();
-        state.reserve + state.common_total()
+        let parts = self.parts();
+        parts.reserve + parts.common_total()
     }
 
     /// Takes so much for a party; `None`: neither its part nor what is common has room.
-    pub fn take<B: Borrow<K>>(&self, party: B, count: usize) -> Option<Taken<'_, K, B>> {
-        if !self.state().take(party.borrow(), count) {
-            return None;
-        }
-        Some(Taken { pool: self, party, count })
+    pub fn take(&self, party: &str, count: usize) -> Option<Taken<'_>> {
+        let mut taken = self.hold();
+        taken.add(party, count).then_some(taken)
     }
 
     /// Nothing yet; to be added to.
-    pub fn hold<B: Borrow<K>>(&self, party: B) -> Taken<'_, K, B> {
-        Taken { pool: self, party, count: 0 }
+    pub fn hold(&self) -> Taken<'_> {
+        Taken { pool: self, common: 0, own: 0, party: None }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<K>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As much as there is, at most `count`.
+    fn take_common(&self, count: usize) -> usize {
+        let total = self.common_total.load(Ordering::Relaxed);
+        let left = |used: usize| total.saturating_sub(used).min(count);
+        let add = |used| Some(used + left(used));
+        let before = self.common_used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        before.map_or(0, left)
     }
-}
 
-impl<K: Eq + Hash + Clone, B: Borrow<K>> Taken<'_, K, B> {
-    /// Takes more; false: there is no room, and what was taken before stays.
-    pub fn add(&mut self, count: usize) -> bool {
-        let taken = self.pool.state().take(self.party.borrow(), count);
-        if taken {
-            self.count += count;
+    fn give_common_back(&self, count: usize) {
+        self.common_used.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn settle(&self, parts: &mut Parts) {
+        parts.settle_reserve();
+        self.common_total.store(parts.common_total(), Ordering::Relaxed);
+    }
+
+    fn take_own(&self, party: &str, count: usize) -> bool {
+        let mut parts = self.parts();
+        let is_new = !parts.used.contains_key(party);
+        if is_new {
+            parts.used.insert(party.into(), 0);
+            if parts.members == Members::Coming {
+                self.settle(&mut parts);
+            }
         }
-        taken
+        let reserve = parts.reserve;
+        let fits = match parts.used.get_mut(party) {
+            Some(used) if *used + count <= reserve => {
+                *used += count;
+                true
+            }
+            _ => false,
+        };
+        if !fits && is_new {
+            self.leave(&mut parts, party);
+        }
+        fits
+    }
+
+    fn give_own_back(&self, party: &str, count: usize) {
+        let mut parts = self.parts();
+        if let Some(used) = parts.used.get_mut(party) {
+            *used = used.saturating_sub(count);
+            if *used == 0 {
+                self.leave(&mut parts, party);
+            }
+        }
+    }
+
+    fn leave(&self, parts: &mut Parts, party: &str) {
+        parts.used.remove(party);
+        if parts.members == Members::Coming {
+            self.settle(parts);
+        }
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash + Clone> State<K> {
-    fn take(&mut self, party: &K, count: usize) -> bool {
-        // Nothing is always there, and nothing is given back for it.
+impl Taken<'_> {
+    /// Takes more for the same party; false: there is no room, and what was taken before stays.
+    pub fn add(&mut self, party: &str, count: usize) -> bool {
         if count == 0 {
             return true;
         }
-        let (reserve, common_total) = (self.reserve, self.common_total());
-        let beyond = |used: usize| used.saturating_sub(reserve);
-        let Some(used) = self.used.get_mut(party) else { return self.take_first(party, count) };
-        let common = self.common - beyond(*used) + beyond(*used + count);
-        let fits = common == self.common || common <= common_total;
-        if fits {
-            self.common = common;
-            *used += count;
+        let common = self.pool.take_common(count);
+        let own = count - common;
+        if own > 0 && !self.pool.take_own(party, own) {
+            self.pool.give_common_back(common);
+            return false;
         }
-        fits
-    }
-
-    /// For a party that has nothing yet.
-    fn take_first(&mut self, party: &K, count: usize) -> bool {
-        let is_new = self.members == Members::Coming;
-        self.used.insert(party.clone(), 0);
-        if is_new {
-            self.settle_reserve();
+        self.common += common;
+        if own > 0 {
+            self.own += own;
+            self.party.get_or_insert_with(|| party.into());
         }
-        let common = self.common + self.beyond(count);
-        let fits = common == self.common || common <= self.common_total();
-        if fits {
-            self.common = common;
-            self.used.insert(party.clone(), count);
-        } else {
-            self.used.remove(party);
-            if is_new {
-                self.settle_reserve();
-            }
-        }
-        fits
+        true
     }
 }
 
-impl<K: Eq + Hash> State<K> {
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.common > 0 {
+            self.pool.give_common_back(self.common);
+        }
+        if let Some(party) = &self.party {
+            self.pool.give_own_back(party, self.own);
+        }
+    }
+}
+
+impl Parts {
     fn settle_reserve(&mut self) {
         self.reserve = self.total / 2 / self.parties();
-        self.common = self.used.values().map(|used| self.beyond(*used)).sum();
     }
 
     fn parties(&self) -> usize {
@@ -156,99 +201,67 @@ impl<K: Eq + Hash> State<K> {
     fn common_total(&self) -> usize {
         self.total - self.reserve * self.parties()
     }
-
-    fn beyond(&self, used: usize) -> usize {
-        used.saturating_sub(self.reserve)
-    }
-
-    fn give_back(&mut self, party: &K, count: usize) -> bool {
-        let used = self.used.get(party).copied().unwrap_or(0);
-        let left = used.saturating_sub(count);
-        self.common = self.common - self.beyond(used).min(self.common) + self.beyond(left);
-        match left {
-            0 => self.used.remove(party).is_some(),
-            left => {
-                if let Some(used) = self.used.get_mut(party) {
-                    *used = left;
-                }
-                false
-            }
-        }
-    }
-}
-
-impl<K: Eq + Hash, B: Borrow<K>> Drop for Taken<'_, K, B> {
-    fn drop(&mut self) {
-        if self.count == 0 {
-            return;
-        }
-        let mut state = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_gone = state.give_back(self.party.borrow(), self.count);
-        if is_gone && state.members == Members::Coming {
-            state.settle_reserve();
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fill<'p, K: Eq + Hash + Clone>(pool: &'p Pool<K>, party: &'p K) -> Vec<Taken<'p, K, &'p K>> {
+    fn fill<'p>(pool: &'p Pool, party: &str) -> Vec<Taken<'p>> {
         std::iter::from_fn(|| pool.take(party, 1)).collect()
     }
 
     #[test]
     fn d12_a_flood_leaves_the_others_their_part() {
         let pool = Pool::among(100, 5);
-        let flood = fill(&pool, &"noisy");
+        let flood = fill(&pool, "noisy");
         assert_eq!(flood.len(), 60);
         let others: Vec<_> = ["a", "b", "c", "d"].iter().map(|party| fill(&pool, party)).collect();
         assert!(others.iter().all(|taken| taken.len() == 10));
         drop(flood);
-        assert_eq!(fill(&pool, &"a").len(), 50, "what is common is there again");
+        assert_eq!(fill(&pool, "a").len(), 50, "what is common is there again");
     }
 
     #[test]
     fn one_alone_has_all() {
         let pool = Pool::among(3, 1);
-        assert_eq!(fill(&pool, &1).len(), 3);
-        let mut one = pool.take(&1, 2).unwrap();
-        assert!(!one.add(2) && one.add(1) && !one.add(1));
+        assert_eq!(fill(&pool, "1").len(), 3);
+        let mut one = pool.take("1", 2).unwrap();
+        assert!(!one.add("1", 2) && one.add("1", 1) && !one.add("1", 1));
         drop(one);
-        assert_eq!(fill(&pool, &1).len(), 3);
+        assert_eq!(fill(&pool, "1").len(), 3);
     }
 
     #[test]
     fn d12_there_is_always_a_part_for_who_comes_next() {
         let pool = Pool::for_comers(120);
-        let first = fill(&pool, &1);
+        let first = fill(&pool, "1");
         assert_eq!(first.len(), 90);
-        let second = fill(&pool, &2);
+        let second = fill(&pool, "2");
         assert!(second.len() >= 20, "{}", second.len());
-        assert!(fill(&pool, &3).len() >= 5);
+        assert!(fill(&pool, "3").len() >= 5);
         drop((first, second));
-        assert_eq!(fill(&pool, &4).len(), 90);
-        assert!(pool.state().used.is_empty() && pool.state().common == 0);
+        assert_eq!(fill(&pool, "4").len(), 90);
+        assert!(pool.parts().used.is_empty() && pool.common_used.load(Ordering::Relaxed) == 0);
     }
 
     #[test]
     fn who_takes_nothing_is_no_party() {
-        let pool = Pool::<i32>::for_comers(10);
-        let mut nothing = pool.hold(&1);
-        assert!(nothing.add(0) && pool.take(&2, 0).is_some());
+        let pool = Pool::for_comers(10);
+        let mut nothing = pool.hold();
+        assert!(nothing.add("1", 0) && pool.take("2", 0).is_some());
         drop(nothing);
-        assert!(pool.state().used.is_empty());
+        assert!(pool.parts().used.is_empty());
     }
 
     #[test]
     fn it_may_be_divided_anew_while_it_is_used() {
         let pool = Pool::among(100, 1);
-        let all = fill(&pool, &1);
+        let all = fill(&pool, "1");
         pool.resize(100, 2);
-        assert!(pool.take(&1, 1).is_none());
-        assert_eq!(fill(&pool, &2).len(), 25);
+        assert!(pool.take("1", 1).is_none());
+        assert_eq!(fill(&pool, "2").len(), 25);
         drop(all);
-        assert_eq!(fill(&pool, &1).len(), 75);
+        assert_eq!(fill(&pool, "1").len(), 75);
     }
 }

@@ -25,8 +25,6 @@ const RATE_SWEEP: Duration = Duration::from_secs(1);
 /// One webhook instance on this replica.
 pub struct Hook {
     pub instance: Arc<Instance>,
-    /// Its name, for what instances share.
-    pub party: Arc<str>,
     pub webhook: Arc<dyn Webhook>,
     limiter: Option<DefaultKeyedRateLimiter<IpAddr>>,
     swept: Mutex<Instant>,
@@ -34,7 +32,7 @@ pub struct Hook {
     /// Of the whole instance, from its configuration.
     rate: Option<DefaultDirectRateLimiter>,
     /// What its accounts have on their way.
-    accounts: Pool<String>,
+    accounts: Pool,
 }
 
 impl Hook {
@@ -45,8 +43,7 @@ impl Hook {
         });
         let rate = instance.config.rate.map(|rate| RateLimiter::direct(rate.quota()));
         let (swept, keys) = (Mutex::new(Instant::now()), KeyCache::new(http));
-        let party = Arc::from(instance.name.as_str());
-        Self { instance, party, webhook, limiter, swept, keys, rate, accounts: Pool::for_comers(usize::MAX) }
+        Self { instance, webhook, limiter, swept, keys, rate, accounts: Pool::for_comers(usize::MAX) }
     }
 
     /// How many inputs of the instance may be on their way at once, for its accounts to share.
@@ -110,7 +107,7 @@ impl Hook {
     async fn admit(&self, raw: &RawEvent, deadline: Duration) -> Admission {
         for _ in 0..KEY_ROUNDS_MAX {
             let keys = self.keys.current();
-            let admitted = AssertUnwindSafe(|| self.webhook.admit(raw, &keys, crate::clock::now()));
+            let admitted = AssertUnwindSafe(|| self.webhook.admit(raw, &keys, raw.received_at));
             let admission = catch_unwind(admitted).unwrap_or_else(|_| {
                 tracing::error!(instance = %self.instance.name, "the connector panicked in admit; the request is refused");
                 Admission::Refuse(Refusal::new(RefusalKind::Malformed, "the request cannot be read"))

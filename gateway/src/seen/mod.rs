@@ -28,6 +28,7 @@ pub use self::share::Sharing;
 pub use self::state::Filling;
 use self::state::State;
 use self::table::{Found, Table};
+use crate::clock::Moment;
 use crate::delivery::consumer::ConsumeError;
 
 /// Ids that wait to be told to the others: 8 MiB. More than half a minute's input at full speed, and an outage's at any
@@ -91,7 +92,12 @@ impl Seen {
 
     /// Asks for ids, and takes those that are new.
     pub fn claim(&self, ids: &[SeenId]) -> Claim<'_> {
-        let flight = Arc::new(Flight::begin(crate::clock::now().unix_millis()));
+        self.claim_at(ids, Moment::now())
+    }
+
+    /// As [`claim`](Self::claim), for whoever looked at the clock before: it may be somewhat earlier than now.
+    pub fn claim_at(&self, ids: &[SeenId], began: Moment) -> Claim<'_> {
+        let flight = Arc::new(Flight::begin(began.at.unix_millis()));
         let (mut own, mut joined) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids {
             match self.table.claim(*id, &flight) {
@@ -100,7 +106,7 @@ impl Seen {
                 Found::Seen => {}
             }
         }
-        let new = if self.state.knows_all() { &self.metrics.new } else { &self.metrics.unchecked };
+        let new = if self.state.knows_all_at(began.instant) { &self.metrics.new } else { &self.metrics.unchecked };
         let duplicates = ids.len() - own.len() - joined.len();
         // Nothing is not counted: all processors share the counters.
         for (counter, count) in
@@ -110,7 +116,7 @@ impl Seen {
                 counter.inc_by(count as u64);
             }
         }
-        Claim { seen: self, flight, own, joined, landed: false }
+        Claim { seen: self, began: began.instant, asked: ids.len(), flight, own, joined, landed: false }
     }
 
     /// Ids that are on Kafka though nobody here claimed them. `tell`: the others may not know them either.
@@ -138,6 +144,11 @@ impl Seen {
     /// better spooled, and what is spooled better waits.
     pub fn doubts(&self) -> bool {
         self.state.doubts()
+    }
+
+    /// As [`doubts`](Self::doubts), for whoever has looked at the clock just now.
+    pub fn doubts_at(&self, now: Instant) -> bool {
+        self.state.doubts_at(now)
     }
 
     /// Returns when there are no doubts.
@@ -222,6 +233,8 @@ impl Default for Seen {
 /// Ids of one input. Dropped without [`land`](Self::land), its own ids are anybody's again.
 pub struct Claim<'a> {
     seen: &'a Seen,
+    began: Instant,
+    asked: usize,
     flight: Arc<Flight>,
     own: Vec<SeenId>,
     joined: Vec<(SeenId, Arc<Flight>)>,
@@ -237,6 +250,11 @@ impl Claim<'_> {
         &self.own
     }
 
+    /// All ids that were asked for are the caller's.
+    pub fn has_all(&self) -> bool {
+        self.own.len() == self.asked
+    }
+
     /// The events of the caller's own ids are on Kafka.
     pub fn land(self) -> Joined {
         // Told before it leaves the flights: the watermark counts on it.
@@ -250,8 +268,7 @@ impl Claim<'_> {
     }
 
     fn end(mut self, land: impl Fn(&Table, SeenId, &Arc<Flight>, Instant)) -> Joined {
-        let now = Instant::now();
-        self.own.iter().for_each(|id| land(&self.seen.table, *id, &self.flight, now));
+        self.own.iter().for_each(|id| land(&self.seen.table, *id, &self.flight, self.began));
         self.flight.end(true);
         self.landed = true;
         Joined(std::mem::take(&mut self.joined))

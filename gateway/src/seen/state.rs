@@ -72,10 +72,10 @@ impl State {
     }
 
     /// A new id is new to all replicas.
-    pub fn knows_all(&self) -> bool {
+    pub fn knows_all_at(&self, now: Instant) -> bool {
         match self.now() {
             Filling::Local => true,
-            Filling::Filled => self.millis(Instant::now()) < self.fresh_until.load(Ordering::Acquire),
+            Filling::Filled => self.millis(now) < self.fresh_until.load(Ordering::Acquire),
             Filling::Filling | Filling::Behind | Filling::Blind => false,
         }
     }
@@ -91,7 +91,11 @@ impl State {
 
     /// What is new here may not be new to all replicas, and it is worth waiting until that is known.
     pub fn doubts(&self) -> bool {
-        !self.knows_all() && !self.passed_over.load(Ordering::Acquire)
+        self.doubts_at(Instant::now())
+    }
+
+    pub fn doubts_at(&self, now: Instant) -> bool {
+        !self.knows_all_at(now) && !self.passed_over.load(Ordering::Acquire)
     }
 
     /// Nobody waits any longer; true = somebody did.

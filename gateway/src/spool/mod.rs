@@ -14,6 +14,7 @@ mod figures;
 mod gate;
 mod lane;
 mod packed;
+mod patience;
 pub mod publisher;
 mod quarantine;
 mod reader;

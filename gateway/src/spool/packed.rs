@@ -49,10 +49,10 @@ pub(super) struct Head {
 }
 
 impl Packed {
-    pub fn input(parcel: Parcel) -> Self {
+    pub fn input(parcel: Parcel<'_>) -> Self {
         let Parcel { records, blobs, accepted_at, fate, counters } = parcel;
         let (name, events) = fate_columns(fate);
-        Self::new(counters.instance().to_owned(), accepted_at, (name, events), &records, blobs, Some(counters))
+        Self::new(counters.instance().to_owned(), accepted_at, (name, events), &records, blobs, Some(counters.clone()))
     }
 
     /// Records that are no input's: events about an instance, letters of orders.

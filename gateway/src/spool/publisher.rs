@@ -17,6 +17,7 @@ use super::error::SpoolError;
 use super::gate::Before;
 use super::lane::{Lane, Sent};
 use super::packed::Packed;
+use super::patience::Patience;
 use super::writer::Spool;
 use crate::clock::now;
 use crate::delivery::{Parcel, PublishError, Publisher, Safe};
@@ -31,7 +32,11 @@ pub struct SpoolPublisher {
     lane: Arc<dyn Lane>,
     spool: Spool,
     seen: Arc<Seen>,
+    /// When inputs must be answered.
+    deadline: Duration,
+    /// How long they wait for Kafka.
     patience: Duration,
+    waiting: Patience,
     closing: AtomicBool,
 }
 
@@ -45,10 +50,11 @@ enum Live {
 }
 
 impl SpoolPublisher {
-    /// `deadline`: when inputs must be answered.
+    /// `deadline`: when inputs must be answered. On the current runtime.
     pub fn new(lane: Arc<dyn Lane>, spool: Spool, seen: Arc<Seen>, deadline: Duration) -> Self {
         let patience = deadline * KAFKA_SHARE.0 / KAFKA_SHARE.1;
-        Self { lane, spool, seen, patience, closing: AtomicBool::new(false) }
+        let waiting = Patience::new(lane.clone());
+        Self { lane, spool, seen, deadline, patience, waiting, closing: AtomicBool::new(false) }
     }
 
     /// From now on nobody waits for Kafka: what it does not confirm at once goes into the spool.
@@ -59,8 +65,8 @@ impl SpoolPublisher {
     }
 
     /// Whether an input may go to Kafka now. Waits where that is about to become true.
-    async fn may_pass(&self, until: Instant) -> bool {
-        if self.seen.doubts() {
+    async fn may_pass(&self, began: Instant, until: Instant) -> bool {
+        if self.seen.doubts_at(began.into_std()) {
             return false;
         }
         // Nearly always: no waiting, and no lock for being woken.
@@ -96,8 +102,6 @@ impl SpoolPublisher {
     }
 
     async fn live(&self, inputs: &[&[Record]], until: Instant) -> Live {
-        // From here on neither is missed.
-        let away = self.lane.went_away().notified();
         if !self.is_worth_trying() {
             return Live::Open(Vec::new());
         }
@@ -106,21 +110,18 @@ impl SpoolPublisher {
             Err(refused @ PublishError::Refused { .. }) => return Live::Refused(refused),
             Err(PublishError::Unavailable(_)) => return Live::Open(Vec::new()),
         };
-        let settled = async {
-            for sent in &sent {
-                sent.settled().await?;
+        self.waiting.watch(until, &sent);
+        // Whoever watches may have been told that it is away before these were there.
+        if !self.is_worth_trying() {
+            return Live::Open(sent);
+        }
+        let mut settled = Ok(());
+        for one in &sent {
+            match one.settled_in_time().await {
+                None => return Live::Open(sent),
+                Some(verdict) => settled = settled.and(verdict),
             }
-            Ok(())
-        };
-        let settled = tokio::select! {
-            biased;
-            settled = settled => settled,
-            () = away => return Live::Open(sent),
-            () = tokio::time::sleep_until(until) => {
-                self.lane.stalled();
-                return Live::Open(sent);
-            }
-        };
+        }
         match settled {
             Ok(()) => Live::Confirmed,
             Err(PublishError::Unavailable(_)) => Live::Open(sent),
@@ -138,8 +139,13 @@ impl SpoolPublisher {
         }
     }
 
-    async fn append(&self, entries: Vec<Packed>, firsts: Vec<Sent>) -> Result<Safe, PublishError> {
-        match self.spool.append(entries, firsts).await {
+    async fn append(&self, entries: Vec<Packed>, firsts: Vec<Sent>, until: Instant) -> Result<Safe, PublishError> {
+        let appended = tokio::time::timeout_at(until, self.spool.append(entries, firsts)).await;
+        let Ok(appended) = appended else {
+            let reason = format!("nor is it in the spool within {:?}", self.deadline);
+            return Err(PublishError::Unavailable(reason));
+        };
+        match appended {
             Ok(receipt) => Ok(Safe::Spooled(receipt)),
             Err(error @ (SpoolError::Full { .. } | SpoolError::Closed)) => {
                 Err(PublishError::Unavailable(error.to_string()))
@@ -152,24 +158,26 @@ impl SpoolPublisher {
 #[async_trait]
 impl Publisher for SpoolPublisher {
     async fn publish(&self, records: Vec<Record>) -> Result<(), PublishError> {
-        let until = Instant::now() + self.patience;
+        let began = Instant::now();
+        let until = began + self.patience;
         let mut firsts = Vec::new();
-        if self.may_pass(until).await {
+        if self.may_pass(began, until).await {
             match self.live(&[&records], until).await {
                 Live::Confirmed => return Ok(()),
                 Live::Refused(refused) => return Err(refused),
                 Live::Open(sent) => firsts = sent,
             }
         }
-        self.append(vec![Packed::records(&records, now())], firsts).await.map(Safe::claim)
+        self.append(vec![Packed::records(&records, now())], firsts, began + self.deadline).await.map(Safe::claim)
     }
 
-    async fn deliver(&self, parcels: Vec<Parcel>) -> Result<Safe, PublishError> {
-        let until = Instant::now() + self.patience;
+    async fn deliver(&self, parcels: Vec<Parcel<'_>>) -> Result<Safe, PublishError> {
+        let began = Instant::now();
+        let until = began + self.patience;
         let mut firsts = Vec::new();
         // A record must not be there before the blobs to which it refers.
         let complete = parcels.iter().all(|parcel| parcel.blobs.is_empty());
-        if complete && self.may_pass(until).await {
+        if complete && self.may_pass(began, until).await {
             let inputs: Vec<&[Record]> = parcels.iter().map(|parcel| parcel.records.as_slice()).collect();
             match self.live(&inputs, until).await {
                 Live::Confirmed => return Ok(Safe::OnKafka),
@@ -177,10 +185,14 @@ impl Publisher for SpoolPublisher {
                 Live::Open(sent) => firsts = sent,
             }
         }
-        self.append(parcels.into_iter().map(Packed::input).collect(), firsts).await
+        self.append(parcels.into_iter().map(Packed::input).collect(), firsts, began + self.deadline).await
     }
 
     fn takes_blobs(&self) -> bool {
+        true
+    }
+
+    fn keeps_time(&self) -> bool {
         true
     }
 }

@@ -8,10 +8,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::tally::Series;
+use super::tally::{Counted, Series};
 pub use super::tally::{Fate, InFlight, InstanceCounters, Returned, Tally};
 use crate::seen::SeenMetrics;
 use crate::spool::collector::SpoolCollector;
@@ -52,16 +51,12 @@ impl InstanceLabels {
     }
 }
 
-/// Seconds; from a fast broker to the longest deadline.
-const LATENCY_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
 type ByDetail = Family<InstanceDetail, Counter>;
 
 /// The process's metrics.
 pub struct Metrics {
     registry: Registry,
     tallies: Tallies,
-    events: Family<InstanceLabels, Counter>,
     skipped: ByDetail,
     dead_letters: ByDetail,
     refused: ByDetail,
@@ -69,7 +64,6 @@ pub struct Metrics {
     running: Family<InstanceLabels, Gauge>,
     troubles: Family<InstanceLabels, Gauge>,
     lag: Family<InstanceDetail, Gauge>,
-    latency: Family<InstanceLabels, Histogram>,
     /// The seen index.
     pub seen: SeenMetrics,
     /// Shows the spool, once there is one.
@@ -93,7 +87,6 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("inlet"),
             tallies: Tallies::default(),
-            events: Family::default(),
             skipped: Family::default(),
             dead_letters: Family::default(),
             refused: Family::default(),
@@ -101,7 +94,6 @@ impl Default for Metrics {
             running: Family::default(),
             troubles: Family::default(),
             lag: Family::default(),
-            latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             seen: SeenMetrics::new(),
             spool: SpoolCollector::default(),
             kafka_up: Gauge::default(),
@@ -121,7 +113,6 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register_collector(Box::new(self.tallies.clone()));
         registry.register_collector(Box::new(self.spool.clone()));
-        registry.register("events_published", "Events that are safe on Kafka", self.events.clone());
         registry.register("items_skipped", "Known items deliberately not published, by type", self.skipped.clone());
         registry.register(
             "items_dead_lettered",
@@ -134,7 +125,6 @@ impl Metrics {
         let help = "Parts of the instance that are not well; /api/status says which and why";
         registry.register("instance_troubles", help, self.troubles.clone());
         registry.register("source_lag", "Items that wait at the source, by stream", self.lag.clone());
-        registry.register("settle_seconds", "From receipt to settled", self.latency.clone());
         self.seen.register(registry);
         registry.register("kafka_up", "1 while Kafka confirms", self.kafka_up.clone());
         registry.register("replay_shards", "Shards of the replay lane that are owned here", self.replay_shards.clone());
@@ -166,11 +156,9 @@ impl Metrics {
     pub fn instance(&self, instance: &str, connector: &str) -> InstanceCounters {
         let labels = InstanceLabels { instance: instance.to_owned(), connector: connector.to_owned() };
         let series = Series {
-            events: self.events.get_or_create(&labels).clone(),
             running: self.running.get_or_create(&labels).clone(),
             troubles: self.troubles.get_or_create(&labels).clone(),
             lag: self.lag.clone(),
-            latency: self.latency.get_or_create(&labels).clone(),
             skipped: self.skipped.clone(),
             dead_letters: self.dead_letters.clone(),
             refused: self.refused.clone(),
@@ -212,33 +200,44 @@ impl std::fmt::Debug for Tallies {
 impl Collector for Tallies {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let read: Vec<(InstanceLabels, Tally)> =
-            all.iter().map(|counters| (counters.labels().clone(), counters.tally())).collect();
+        let read: Vec<(InstanceLabels, Counted)> =
+            all.iter().map(|counters| (counters.labels().clone(), counters.counted())).collect();
         drop(all);
         if read.is_empty() {
             return Ok(());
         }
         let help = "Inputs that passed admission";
         let mut family = encoder.encode_descriptor("inputs_accepted", help, None, MetricType::Counter)?;
-        for (labels, tally) in &read {
+        for (labels, Counted { tally, .. }) in &read {
             family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&tally.accepted, None)?;
         }
         let help = "Accepted inputs by what became of them";
         let mut family = encoder.encode_descriptor("inputs", help, None, MetricType::Counter)?;
-        for (labels, tally) in &read {
+        for (labels, Counted { tally, .. }) in &read {
             for (outcome, count) in tally.outcomes() {
                 family.encode_family(&labels.outcome(outcome))?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
         }
+        let help = "Events that are safe on Kafka";
+        let mut family = encoder.encode_descriptor("events_published", help, None, MetricType::Counter)?;
+        for (labels, Counted { events, .. }) in &read {
+            family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(events, None)?;
+        }
+        let help = "From receipt to settled";
+        let mut family = encoder.encode_descriptor("settle_seconds", help, None, MetricType::Histogram)?;
+        for (labels, Counted { latency, .. }) in &read {
+            let (sum, count, buckets) = (latency.sum_seconds(), latency.count(), latency.buckets());
+            family.encode_family(labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
         let help = "Accepted inputs that are neither on Kafka nor given back, spooled ones included";
         let mut family = encoder.encode_descriptor("inputs_in_flight", help, None, MetricType::Gauge)?;
-        for (labels, tally) in &read {
+        for (labels, Counted { tally, .. }) in &read {
             let count = i64::try_from(tally.in_flight()).unwrap_or(i64::MAX);
             family.encode_family(labels)?.encode_gauge(&count)?;
         }
         let help = "Inputs in flight that are safe in the spool";
         let mut family = encoder.encode_descriptor("inputs_spooled", help, None, MetricType::Gauge)?;
-        for (labels, tally) in &read {
+        for (labels, Counted { tally, .. }) in &read {
             let count = i64::try_from(tally.spooled).unwrap_or(i64::MAX);
             family.encode_family(labels)?.encode_gauge(&count)?;
         }

@@ -1,6 +1,7 @@
 //! Logs, metrics and traces.
 
 pub mod counters;
+mod latency;
 pub mod logging;
 mod tally;
 mod thinned;

@@ -2,18 +2,19 @@
 //!
 //! `accepted = published + skipped + duplicate + dead_lettered + returned + in flight`. An input in the spool is in flight,
 //! and counted as `spooled` beside. All of it stands behind one lock
-//! for each instance, so that no reader sees an input that has left one column and not yet reached the next.
+//! for each instance, so that no reader sees an input that has left one column and not yet reached the next; and all that
+//! changes with every input stands there, since what several processors change costs by the number of places.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 
 use super::counters::{InstanceDetail, InstanceLabels};
+use super::latency::Latency;
 use super::thinned::Thinned;
 
 /// Names of types that one instance may put into metrics; what comes beyond is counted as [`OTHER_DETAIL`]. A provider
@@ -120,19 +121,36 @@ pub struct InstanceCounters(Arc<Shared>);
 
 struct Shared {
     labels: InstanceLabels,
-    tally: Mutex<Tally>,
+    counted: Mutex<Counted>,
     details: Mutex<BTreeSet<String>>,
     series: Series,
     given_back: Thinned,
 }
 
-/// What is counted beside the tally.
+/// What changes with every input.
+#[derive(Clone, Default)]
+pub(super) struct Counted {
+    pub tally: Tally,
+    /// Events that are safe on Kafka.
+    pub events: u64,
+    /// From receipt to settled.
+    pub latency: Latency,
+}
+
+impl Counted {
+    fn settle(&mut self, fate: Fate) {
+        self.tally.count(fate);
+        if let Fate::Published { events } = fate {
+            self.events += events as u64;
+        }
+    }
+}
+
+/// What is counted beside that.
 pub(super) struct Series {
-    pub events: Counter,
     pub running: Gauge,
     pub troubles: Gauge,
     pub lag: Family<InstanceDetail, Gauge>,
-    pub latency: Histogram,
     pub skipped: Family<InstanceDetail, Counter>,
     pub dead_letters: Family<InstanceDetail, Counter>,
     pub refused: Family<InstanceDetail, Counter>,
@@ -143,7 +161,7 @@ impl InstanceCounters {
     pub(super) fn new(labels: InstanceLabels, series: Series) -> Self {
         Self(Arc::new(Shared {
             labels,
-            tally: Mutex::default(),
+            counted: Mutex::default(),
             details: Mutex::default(),
             series,
             given_back: Thinned::default(),
@@ -156,33 +174,40 @@ impl InstanceCounters {
 
     /// An input passed admission. The guard counts it as returned unless it is settled otherwise.
     pub fn accept(&self) -> InFlight {
-        self.change(|tally| tally.accepted += 1);
-        InFlight { counters: self.clone(), since: Instant::now(), settled: false }
+        self.accept_at(Instant::now())
+    }
+
+    /// As [`accept`](Self::accept), for whoever has looked at the clock.
+    pub fn accept_at(&self, since: Instant) -> InFlight {
+        self.change(|counted| counted.tally.accepted += 1);
+        InFlight { counters: self.clone(), since, settled: false }
     }
 
     /// All columns as of one moment.
     pub fn tally(&self) -> Tally {
-        *self.0.tally.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().tally
+    }
+
+    /// All that is counted, as of one moment.
+    pub(super) fn counted(&self) -> Counted {
+        self.lock().clone()
     }
 
     /// Inputs that the spool holds without having been counted here: of an earlier process, or given back to their
     /// senders meanwhile.
     pub fn recovered(&self, inputs: u64) {
-        self.change(|tally| {
-            tally.accepted += inputs;
-            tally.spooled += inputs;
+        self.change(|counted| {
+            counted.tally.accepted += inputs;
+            counted.tally.spooled += inputs;
         });
     }
 
     /// The spool brought one input to Kafka.
     pub fn drained(&self, fate: Fate) {
-        self.change(|tally| {
-            tally.spooled = tally.spooled.saturating_sub(1);
-            tally.count(fate);
+        self.change(|counted| {
+            counted.tally.spooled = counted.tally.spooled.saturating_sub(1);
+            counted.settle(fate);
         });
-        if let Fate::Published { events } = fate {
-            self.0.series.events.inc_by(events as u64);
-        }
     }
 
     /// The instance's name.
@@ -223,8 +248,12 @@ impl InstanceCounters {
         self.0.series.running.set(running.into());
     }
 
-    fn change(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.0.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    fn change(&self, change: impl FnOnce(&mut Counted)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn bounded(&self, detail: &str) -> InstanceDetail {
@@ -256,18 +285,15 @@ impl InFlight {
 
     fn count(&mut self, fate: Fate) {
         self.settled = true;
-        let series = &self.counters.0.series;
-        self.counters.change(|tally| tally.count(fate));
-        match fate {
-            Fate::Published { events } => {
-                series.events.inc_by(events as u64);
-            }
-            Fate::Returned(why) => {
-                series.returned.get_or_create(&self.counters.labels().detail(why.as_str())).inc();
-            }
-            Fate::Skipped | Fate::Duplicate | Fate::DeadLettered | Fate::Spooled => {}
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.counters.change(|counted| {
+            counted.settle(fate);
+            counted.latency.observe(seconds);
+        });
+        if let Fate::Returned(why) = fate {
+            let returned = &self.counters.0.series.returned;
+            returned.get_or_create(&self.counters.labels().detail(why.as_str())).inc();
         }
-        series.latency.observe(self.since.elapsed().as_secs_f64());
     }
 }
 

@@ -15,6 +15,7 @@ use inlet::delivery::memory::MemoryPublisher;
 use inlet::delivery::{PublishError, Publisher};
 use inlet::ingress::routes::Ingress;
 use inlet::ingress::server::{ServerLimits, serve};
+use inlet::ingress::threads::Threads;
 use inlet::intake::push::PushLine;
 use inlet::intake::webhook::Hook;
 use inlet::pipeline::blobs::BlobStore;
@@ -176,7 +177,7 @@ impl Server {
             let routes = routes.clone();
             async move { routes.answer(request, peer.ip()).await }
         };
-        let ended = tokio::spawn(serve(listener, limits, stop.clone(), DRAIN_LIMIT, handler));
+        let ended = tokio::spawn(serve(listener, limits, stop.clone(), DRAIN_LIMIT, Threads::here(), handler));
         Self { address, ingress, publisher, metrics, stop, ended, _dir: dir }
     }
 }

@@ -124,7 +124,7 @@ async fn live_through(dir: &Path, blobs: &Path) {
                     blobs: Vec::new(),
                     accepted_at: inlet::clock::now(),
                     fate: Fate::Published { events: 1 },
-                    counters: counters.clone(),
+                    counters: &counters,
                 };
                 let publisher = service.publisher.clone();
                 async move {

@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Says whether it went into the spool.
-    async fn settle(&self, in_flight: InFlight, parcel: Parcel) -> Result<bool, PublishError> {
+    async fn settle(&self, in_flight: InFlight, parcel: Parcel<'_>) -> Result<bool, PublishError> {
         let fate = parcel.fate;
         match self.service.publisher.deliver(vec![parcel]).await {
             Ok(safe) => {
@@ -92,13 +92,13 @@ impl World {
         }
     }
 
-    fn parcel(&self, key: &str, text: &str) -> Parcel {
+    fn parcel(&self, key: &str, text: &str) -> Parcel<'_> {
         Parcel {
             records: vec![record(key, text)],
             blobs: Vec::new(),
             accepted_at: crate::clock::now(),
             fate: Fate::Published { events: 1 },
-            counters: self.counters.clone(),
+            counters: &self.counters,
         }
     }
 
