@@ -143,8 +143,12 @@ impl Ingress {
         let encoding = raw.headers.get("content-encoding").map(str::to_owned);
         drop(parts);
         let mut held = Held::of(&self.buffers, party);
-        let reading = std::pin::pin!(read(body, encoding.as_deref(), limits, &mut held));
-        match reading.await {
+        // Gone before the next step begins: what waits holds no more room than it needs.
+        let read = {
+            let reading = std::pin::pin!(read(body, encoding.as_deref(), limits, &mut held));
+            reading.await
+        };
+        match read {
             Ok(body) => (raw.body, *is_read) = (body, true),
             Err(BodyFault::NoRoom) => {
                 self.metrics.overload.inc();

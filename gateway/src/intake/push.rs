@@ -105,8 +105,10 @@ impl PushLine {
         let blobs = |fault: BlobFault| NotSafe { why: Returned::Blobs, reason: fault.to_string() };
         let parsed = parse(instance, raw);
         let _share = share(accounts, &parsed)?;
-        let completing = std::pin::pin!(self.complete(instance, raw, parsed));
-        let mut prepared = limit.of(completing).await?.map_err(blobs)?;
+        let mut prepared = {
+            let completing = std::pin::pin!(self.complete(instance, raw, parsed));
+            limit.of(completing).await?.map_err(blobs)?
+        };
         let mut records = std::mem::take(&mut prepared.records);
         let mut left: Vec<SeenId> = records.iter().filter_map(SeenId::of).collect();
         if left.is_empty() {

@@ -114,7 +114,7 @@ impl Hook {
             });
             match admission {
                 Admission::Need(key) => {
-                    if !self.keys.fetch(&key, deadline).await {
+                    if !Box::pin(self.keys.fetch(&key, deadline)).await {
                         return Admission::Need(key);
                     }
                 }

@@ -78,7 +78,7 @@ impl Line {
             Err(_) => {
                 let rejected = Rejected::whole("line_panic", "the line panicked; this is a bug");
                 let mut out = Prepared::default();
-                self.reject(instance, raw, &rejected, &mut out).await?;
+                Box::pin(self.reject(instance, raw, &rejected, &mut out)).await?;
                 Ok(out)
             }
         }
