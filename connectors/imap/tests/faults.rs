@@ -119,7 +119,7 @@ async fn removed_mails_cost_only_themselves() {
 /// Nothing that a server lists may be passed by because an answer lacked it: it is asked for again, and is a dead letter at
 /// last.
 #[tokio::test]
-async fn mails_that_are_listed_and_not_given_are_asked_for_again() {
+async fn d1_mails_that_are_listed_and_not_given_are_asked_for_again() {
     for withheld_with in [None, Some("NO [SERVERBUG] Internal error occurred".to_owned()), Some("NO sorry".to_owned())]
     {
         let withheld = [(2, 3), (3, 2), (60, usize::MAX)].into();

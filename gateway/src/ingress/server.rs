@@ -92,7 +92,7 @@ pub async fn serve<H, F>(
             }
             drop(permit);
         };
-        connections.spawn_on(serving, threads.next());
+        connections.spawn_on(serving, threads.in_turn());
     }
     drop(listener);
     let all_ended = async { while connections.join_next().await.is_some() {} };

@@ -32,8 +32,8 @@ impl Threads {
         Ok(Self { runtimes, next: 0, _ending: Some(ended.drop_guard()) })
     }
 
-    /// In turn: a sender's connections carry about the same.
-    pub fn next(&mut self) -> &Handle {
+    /// The next one: a sender's connections carry about the same.
+    pub fn in_turn(&mut self) -> &Handle {
         self.next = (self.next + 1) % self.runtimes.len();
         &self.runtimes[self.next]
     }
