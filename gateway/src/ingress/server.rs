@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -102,8 +104,21 @@ pub async fn serve<H, F>(
     }
 }
 
-fn builder(limits: ServerLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// Where the requests of one h2 connection are answered: all processors take part. A proxy may send everything over one.
+#[derive(Clone)]
+struct Shared(Handle);
+
+impl<F> Executor<F> for Shared
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, request: F) {
+        self.0.spawn(request);
+    }
+}
+
+fn builder(limits: ServerLimits) -> Builder<Shared> {
+    let mut builder = Builder::new(Shared(Handle::current()));
     builder
         .http1()
         // Heads are watched by [`Watch`]: hyper's limit would count the rest between two requests in, and set a timer for
@@ -124,7 +139,7 @@ fn builder(limits: ServerLimits) -> Builder<TokioExecutor> {
 async fn connection<H, F>(
     stream: TcpStream,
     peer: SocketAddr,
-    builder: Builder<TokioExecutor>,
+    builder: Builder<Shared>,
     limits: ServerLimits,
     stopping: CancellationToken,
     handler: H,

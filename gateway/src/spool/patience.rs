@@ -2,6 +2,7 @@
 //! timers and a notice for each input were a tenth of its cost.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ struct Waiting {
     /// the next look.
     sent: Mutex<VecDeque<(Instant, Sent)>>,
     begun: Notify,
+    is_over: AtomicBool,
 }
 
 impl Patience {
@@ -36,6 +38,16 @@ impl Patience {
         let waiting = Arc::<Waiting>::default();
         let looking = tokio::spawn(look_after(waiting.clone(), lane));
         Self { waiting, _looking: AbortOnDropHandle::new(looking) }
+    }
+
+    /// Nobody waits from now on. Whoever begins to watch meanwhile finds [`is_over`](Self::is_over) afterwards.
+    pub fn end(&self) {
+        self.waiting.is_over.store(true, Ordering::SeqCst);
+        self.waiting.give_up(true);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.waiting.is_over.load(Ordering::SeqCst)
     }
 
     /// From now on these are given up at `until`, or when the lane goes away.
@@ -82,16 +94,25 @@ impl Waiting {
 }
 
 async fn look_after(waiting: Arc<Waiting>, lane: Arc<dyn Lane>) {
+    let mut away = std::pin::pin!(lane.went_away().notified());
+    // From here on it is not missed; it may have gone before.
+    away.as_mut().enable();
+    if !lane.is_usable() {
+        waiting.give_up(true);
+    }
     loop {
-        let away = lane.went_away().notified();
-        let mut away = std::pin::pin!(away);
-        // From here on it is not missed.
-        away.as_mut().enable();
         while waiting.is_empty() {
             waiting.begun.notified().await;
         }
-        let is_away = tokio::time::timeout(TICK, away).await.is_ok();
-        if waiting.give_up(is_away) && !is_away {
+        let went_away = tokio::time::timeout(TICK, away.as_mut()).await.is_ok();
+        if went_away {
+            // Before the look: it may go away again meanwhile.
+            away.set(lane.went_away().notified());
+            away.as_mut().enable();
+        }
+        // It may have gone while nobody waited, and come back.
+        let all = went_away && !lane.is_usable();
+        if waiting.give_up(all) && !all {
             lane.stalled();
         }
     }

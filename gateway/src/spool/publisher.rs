@@ -7,7 +7,6 @@
 //! replicas have published, everything goes into the spool: the drain asks the index again (D4).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,7 +36,6 @@ pub struct SpoolPublisher {
     /// How long they wait for Kafka.
     patience: Duration,
     waiting: Patience,
-    closing: AtomicBool,
 }
 
 /// What came of a send to Kafka.
@@ -54,12 +52,12 @@ impl SpoolPublisher {
     pub fn new(lane: Arc<dyn Lane>, spool: Spool, seen: Arc<Seen>, deadline: Duration) -> Self {
         let patience = deadline * KAFKA_SHARE.0 / KAFKA_SHARE.1;
         let waiting = Patience::new(lane.clone());
-        Self { lane, spool, seen, deadline, patience, waiting, closing: AtomicBool::new(false) }
+        Self { lane, spool, seen, deadline, patience, waiting }
     }
 
     /// From now on nobody waits for Kafka: what it does not confirm at once goes into the spool.
     pub fn close(&self) {
-        self.closing.store(true, Ordering::SeqCst);
+        self.waiting.end();
         // Whoever waits for Kafka waits for this too.
         self.lane.went_away().notify_waiters();
     }
@@ -98,7 +96,7 @@ impl SpoolPublisher {
     }
 
     fn is_worth_trying(&self) -> bool {
-        self.lane.is_usable() && !self.closing.load(Ordering::SeqCst)
+        self.lane.is_usable() && !self.waiting.is_over()
     }
 
     async fn live(&self, inputs: &[&[Record]], until: Instant) -> Live {

@@ -41,6 +41,18 @@ async fn d5_what_comes_later_goes_behind_the_spool_and_not_past_it() {
 }
 
 #[tokio::test]
+async fn kafka_that_went_and_came_back_while_nobody_waited_has_its_time() {
+    let world = World::new(Mode::Up);
+    // Somebody waited once: whoever looks after the waiting has begun.
+    world.inputs("a", 0..1).await;
+    world.lane.set(Mode::Away);
+    world.lane.set(Mode::Silent);
+    let began = std::time::Instant::now();
+    assert!(world.input("a", "1").await.expect("taken"), "spooled");
+    assert!(began.elapsed() >= DEADLINE * 3 / 5, "given up after {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn d6_a_first_send_that_is_confirmed_late_is_not_repeated() {
     let world = World::new(Mode::Silent);
     assert!(world.input("a", "0").await.expect("spooled"));
