@@ -18,6 +18,7 @@ pub struct Moment {
 
 impl Moment {
     pub fn now() -> Self {
-        Self { at: now(), instant: Instant::now() }
+        // The runtime's clock: timers are set by it, and tests turn it.
+        Self { at: now(), instant: tokio::time::Instant::now().into_std() }
     }
 }
