@@ -109,27 +109,30 @@ impl Pool {
         self.common_total.store(parts.common_total(), Ordering::Relaxed);
     }
 
-    fn take_own(&self, party: &str, count: usize) -> bool {
+    /// What the common half did not have: from the party's own part, and again from the common half, which may have grown
+    /// with the number of parties. Tells how much from each; `None`: there is no room.
+    fn take_rest(&self, party: &str, count: usize) -> Option<(usize, usize)> {
         let mut parts = self.parts();
-        let is_new = !parts.used.contains_key(party);
-        if is_new {
+        if !parts.used.contains_key(party) {
             parts.used.insert(party.into(), 0);
             if parts.members == Members::Coming {
                 self.settle(&mut parts);
             }
         }
         let reserve = parts.reserve;
-        let fits = match parts.used.get_mut(party) {
-            Some(used) if *used + count <= reserve => {
-                *used += count;
-                true
-            }
-            _ => false,
-        };
-        if !fits && is_new {
+        let used = parts.used.get_mut(party)?;
+        let own = reserve.saturating_sub(*used).min(count);
+        let common = self.take_common(count - own);
+        let fits = own + common == count;
+        if fits {
+            *used += own;
+        } else {
+            self.give_common_back(common);
+        }
+        if *used == 0 {
             self.leave(&mut parts, party);
         }
-        fits
+        fits.then_some((own, common))
     }
 
     fn give_own_back(&self, party: &str, count: usize) {
@@ -160,17 +163,19 @@ impl Taken<'_> {
         if count == 0 {
             return true;
         }
-        let common = self.pool.take_common(count);
-        let own = count - common;
-        if own > 0 && !self.pool.take_own(party, own) {
-            self.pool.give_common_back(common);
-            return false;
+        let mut common = self.pool.take_common(count);
+        if common < count {
+            let Some((own, more)) = self.pool.take_rest(party, count - common) else {
+                self.pool.give_common_back(common);
+                return false;
+            };
+            common += more;
+            if own > 0 {
+                self.own += own;
+                self.party.get_or_insert_with(|| party.into());
+            }
         }
         self.common += common;
-        if own > 0 {
-            self.own += own;
-            self.party.get_or_insert_with(|| party.into());
-        }
         true
     }
 }
@@ -243,6 +248,15 @@ mod tests {
         drop((first, second));
         assert_eq!(fill(&pool, "4").len(), 90);
         assert!(pool.parts().used.is_empty() && pool.common_used.load(Ordering::Relaxed) == 0);
+    }
+
+    #[test]
+    fn one_alone_has_all_of_a_pool_that_is_too_small_to_be_divided() {
+        let pool = Pool::for_comers(2);
+        let both = fill(&pool, "1");
+        assert_eq!(both.len(), 2);
+        drop(both);
+        assert_eq!(fill(&pool, "2").len(), 2);
     }
 
     #[test]
