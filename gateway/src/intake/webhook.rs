@@ -107,7 +107,7 @@ impl Hook {
     async fn admit(&self, raw: &RawEvent, deadline: Duration) -> Admission {
         for _ in 0..KEY_ROUNDS_MAX {
             let keys = self.keys.current();
-            let admitted = AssertUnwindSafe(|| self.webhook.admit(raw, &keys, raw.received_at));
+            let admitted = AssertUnwindSafe(|| self.webhook.admit(raw, &keys, crate::clock::now()));
             let admission = catch_unwind(admitted).unwrap_or_else(|_| {
                 tracing::error!(instance = %self.instance.name, "the connector panicked in admit; the request is refused");
                 Admission::Refuse(Refusal::new(RefusalKind::Malformed, "the request cannot be read"))
