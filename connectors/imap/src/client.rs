@@ -210,6 +210,22 @@ impl Client {
         Ok(received)
     }
 
+    /// Whether it gives something of this mail.
+    pub async fn gives(&mut self, uid: u32) -> Result<bool, Fault> {
+        let mut gives = false;
+        // One byte, and none that a cache of headers holds.
+        let command = format!("UID FETCH {uid} (UID BODY.PEEK[]<0.1>)");
+        let asked = self.run(&command, |answer| {
+            if let Answer::Fetch(found) = answer {
+                gives |= found.body.is_some();
+            }
+        });
+        match asked.await {
+            Ok(()) | Err(Fault::No(_) | Fault::Bad(_)) => Ok(gives),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Says good-bye; nothing depends on it.
     pub async fn logout(mut self) {
         let goodbye = async {

@@ -23,6 +23,8 @@ const MAX_IN_FLIGHT: usize = 4096;
 const GARBLED_ATTEMPTS: u32 = 2;
 /// A mail at which the connection breaks is given up after so many tries in a row.
 const LOST_ATTEMPTS: u32 = 5;
+/// Mails behind a bad one of which one is asked for to see whether the server gives any.
+const OTHERS: usize = 16;
 /// Folder names shown where the configured one is missing.
 const SHOWN_FOLDERS: usize = 20;
 
@@ -60,6 +62,19 @@ pub struct Trouble {
     suspect: u32,
     garbled: u32,
     lost: u32,
+    /// The last mail that was read.
+    good: Option<u32>,
+    /// Other mails that were asked for to see whether the server gives any.
+    asked: usize,
+    /// On this connection it gave one.
+    proven: bool,
+}
+
+impl Trouble {
+    /// Whether all attempts at this mail have failed.
+    fn is_given_up(&self, uid: u32) -> bool {
+        self.suspect == uid && (self.garbled >= GARBLED_ATTEMPTS || self.lost >= LOST_ATTEMPTS)
+    }
 }
 
 /// Follows one folder; keeps its place over reconnections.
@@ -95,6 +110,7 @@ impl<'a> Follower<'a> {
         let mut client = self.account.connect(self.cx.io(), self.cx.now()).await?;
         let folder = self.open(&mut client).await?;
         self.place(&mut client, folder).await?;
+        self.trouble.proven = false;
         self.cx.connected().await;
         on_open();
         let can_idle = settings.idle && client.has("IDLE");
@@ -208,11 +224,29 @@ impl<'a> Follower<'a> {
                 let careful = *first <= self.trouble.careful_until;
                 let length = if careful { 1 } else { rest.len().min(STRETCH_MAILS) };
                 let (stretch, later) = rest.split_at(length);
+                if self.trouble.is_given_up(*first) {
+                    self.prove(client, *first, later).await?;
+                }
                 self.stretch(client, stretch, careful).await?;
                 self.cx.lag(&self.stream, later.len() as u64).await;
                 rest = later;
             }
         }
+    }
+
+    /// A server that gives no other mail either is at fault itself (its disk, its store): a mail is only given up, after one
+    /// more attempt, on a connection that gave another. Without any other it is asked for on and on; it holds up none.
+    async fn prove(&mut self, client: &mut Client, uid: u32, later: &[u32]) -> Result<(), End> {
+        let trouble = &mut *self.trouble;
+        let others: Vec<u32> = trouble.good.iter().chain(later.iter().take(OTHERS)).copied().collect();
+        // Another one with each connection: one may be as bad, or gone.
+        let other = others.get(trouble.asked % others.len().max(1));
+        trouble.asked += 1;
+        trouble.proven = match other {
+            Some(other) => client.gives(*other).await?,
+            None => false,
+        };
+        if trouble.proven || other.is_none() { Ok(()) } else { Err(Fault::Withheld(uid).into()) }
     }
 
     async fn stretch(&mut self, client: &mut Client, uids: &[u32], careful: bool) -> Result<(), End> {
@@ -235,14 +269,14 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// Remembers at which mails the connection broke. A single one that breaks it again and again is handed on as
-    /// unreadable, so that it costs itself and not the folder.
+    /// Remembers at which mails the connection broke or the server failed. A single one at which that happens again and again
+    /// is handed on as unreadable, so that it costs itself and not the folder.
     async fn blame(&mut self, range: (u32, u32), fault: Fault) -> Result<(), End> {
         let (first, last) = match fault {
             Fault::Withheld(uid) => (uid, uid),
             _ => range,
         };
-        tracing::warn!(stream = %self.stream, first, last, %fault, "mails could not be fetched; they are asked for again");
+        tracing::debug!(stream = %self.stream, first, last, %fault, "mails could not be fetched; they are asked for again");
         let trouble = &mut *self.trouble;
         trouble.careful_until = trouble.careful_until.max(last);
         if first == last {
@@ -254,7 +288,8 @@ impl<'a> Follower<'a> {
                 _ if fault.may_be_the_mails() => trouble.lost += 1,
                 _ => {}
             }
-            if trouble.garbled >= GARBLED_ATTEMPTS || trouble.lost >= LOST_ATTEMPTS {
+            if trouble.is_given_up(first) && trouble.proven {
+                tracing::warn!(stream = %self.stream, uid = first, %fault, "a mail is given up");
                 let content =
                     Content::Unreadable(format!("this mail could not be read, also when tried again: {fault}"));
                 self.hand_on(vec![Fetched { uid: first, internal_date: None, content }]).await?;
@@ -268,6 +303,9 @@ impl<'a> Follower<'a> {
         for mail in mails {
             let Some(position) = self.position else { return Ok(()) };
             let uid = mail.uid;
+            if matches!(mail.content, Content::Whole(_)) {
+                self.trouble.good = Some(uid);
+            }
             let after = position.after(uid);
             let mark = position.mark_of(uid);
             let settings = &self.account.settings;

@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::{Host, LIMIT, no_io, start, until};
+use common::{Host, LIMIT, drive, no_io, start, until};
 use connector_sdk::{IntakeError, Start, Timestamp};
 use inlet_tests::servers::dovecot::{Dovecot, PASSWORD};
 use serde_json::{Value, json};
@@ -55,6 +57,33 @@ fn numbers(host: &Host) -> Vec<usize> {
         line.parse::<usize>().expect("a number")
     };
     host.taken().iter().map(|raw| number(&raw.body)).collect()
+}
+
+/// Files that the server cannot read for a while (a disk fault, a restore under way): it breaks the connection at each. No mail
+/// is passed by or given up, however long it lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn d1_mails_that_the_server_cannot_read_for_a_while_come_later() {
+    const MORE_THAN_A_MAILS_ATTEMPTS: usize = 12;
+    let dovecot = dovecot();
+    fill(&dovecot, "INBOX", 0..5);
+    let readable = |is: bool| {
+        for file in dovecot.files(USER, "INBOX").expect("files") {
+            let mode = if is { 0o600 } else { 0 };
+            std::fs::set_permissions(file, Permissions::from_mode(mode)).expect("its owner is asked");
+        }
+    };
+    readable(false);
+    let host = Arc::new(Host::default());
+    let options = options(&dovecot);
+    let failed = || dovecot.log().matches("FETCH failed").count();
+    drive(&options, &host, "the mails", || {
+        if failed() > MORE_THAN_A_MAILS_ATTEMPTS {
+            readable(true);
+        }
+        host.count() == 5
+    })
+    .await;
+    assert_eq!(numbers(&host), (0..5).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

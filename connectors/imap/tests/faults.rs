@@ -5,8 +5,8 @@ mod common;
 use std::sync::Arc;
 
 use common::server::{Faults, Server};
-use common::{Host, no_io, run, start, until};
-use connector_sdk::{Intake, IntakeError, Session, Start};
+use common::{Host, drive, no_io, start, until};
+use connector_sdk::{IntakeError, Start};
 use serde_json::{Value, json};
 
 fn options(server: &Server) -> Value {
@@ -31,35 +31,6 @@ fn outcome(host: &Host) -> (Vec<u32>, Vec<u32>) {
     let of =
         |wanted: bool| uids.iter().zip(&unreadable).filter(|(_, is)| **is == wanted).map(|(uid, _)| *uid).collect();
     (of(false), of(true))
-}
-
-/// Runs a session again and again, as the driver does, until the condition holds.
-async fn drive(options: &Value, host: &Arc<Host>, what: &str, mut holds: impl FnMut() -> bool) -> usize {
-    let mut intakes = common::build(options).intakes;
-    let Some(Intake::Session(session)) = intakes.pop() else { panic!("no session") };
-    let session: Arc<tokio::sync::Mutex<Box<dyn Session>>> = Arc::new(tokio::sync::Mutex::new(session));
-    let mut runs = 0;
-    let mut current: Option<common::Running> = None;
-    until(what, || {
-        if current.as_ref().is_none_or(common::Running::has_ended) {
-            runs += 1;
-            let again = Again(session.clone());
-            current = Some(run(Box::new(again), host, Start::Beginning, no_io()));
-        }
-        holds()
-    })
-    .await;
-    runs
-}
-
-/// The same session over several runs: it remembers what broke its connections.
-struct Again(Arc<tokio::sync::Mutex<Box<dyn Session>>>);
-
-#[connector_sdk::async_trait]
-impl Session for Again {
-    async fn run(&mut self, cx: connector_sdk::SessionCx) -> Result<(), IntakeError> {
-        self.0.lock().await.run(cx).await
-    }
 }
 
 #[tokio::test]
@@ -134,6 +105,22 @@ async fn d1_mails_that_are_listed_and_not_given_are_asked_for_again() {
         let rejected = common::parser(&options(&server)).parse(&host.taken()[4]).rejected;
         assert_eq!(rejected[0].code, "unreadable_mail");
     }
+}
+
+/// A server that fails at every mail is at fault, not the mails: none is given up, however long it takes.
+#[tokio::test]
+async fn d1_a_store_that_is_away_costs_no_mail() {
+    const MORE_THAN_A_MAILS_ATTEMPTS: usize = 12;
+    let server = Server::start(Faults { store_away: true, ..Faults::default() }, mails(1..=3)).await;
+    let host = Arc::new(Host::default());
+    let options = options(&server);
+    let runs = drive(&options, &host, "the mails", || {
+        let connections = server.connections();
+        server.faults(|faults| faults.store_away = connections < MORE_THAN_A_MAILS_ATTEMPTS);
+        host.count() == 3
+    });
+    assert!(runs.await >= MORE_THAN_A_MAILS_ATTEMPTS);
+    assert_eq!(outcome(&host), (vec![1, 2, 3], vec![]));
 }
 
 #[tokio::test]

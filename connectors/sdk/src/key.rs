@@ -30,7 +30,7 @@ pub fn content_key(parts: &[&[u8]]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    hex(&hash.finalize().into())
+    hex::encode(hash.finalize())
 }
 
 /// The event id: a UUID (version 8, RFC 9562) from SHA-256 over the parts of its key.
@@ -50,7 +50,7 @@ pub fn event_id(tenant: &str, provider: &str, account: &str, kind: &str, key: &E
 
 /// Lower-case hex SHA-256 of some bytes.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes).into())
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// Value of a hex digit of either case. Looked up: a processor cannot guess which of a digest's digits are letters, and
@@ -71,13 +71,6 @@ pub fn hex_value(digit: u8) -> Option<u8> {
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-fn hex(digest: &[u8; 32]) -> String {
-    let mut digits = vec![0; 2 * digest.len()];
-    // There is room for all, and digits are text.
-    let _ = hex::encode_to_slice(digest, &mut digits);
-    String::from_utf8(digits).unwrap_or_default()
-}
 
 #[cfg(test)]
 mod tests {

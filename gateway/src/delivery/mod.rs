@@ -21,6 +21,7 @@ pub use link::{LinkState, why_away};
 
 use async_trait::async_trait;
 use connector_sdk::{Blob, Timestamp};
+use tokio::time::Instant;
 
 use crate::pipeline::record::Record;
 use crate::telemetry::counters::{Fate, InstanceCounters};
@@ -44,6 +45,8 @@ pub struct Parcel<'a> {
     /// What the blob store did not take: to be stored before the records are sent. Only for publishers that take it.
     pub blobs: Vec<Blob>,
     pub accepted_at: Timestamp,
+    /// When its sender has to hear what became of it; absent: it is worth any wait.
+    pub answer_by: Option<Instant>,
     /// What it counts as when its records are on Kafka, and for whom.
     pub fate: Fate,
     pub counters: &'a InstanceCounters,
@@ -108,7 +111,7 @@ pub trait Publisher: Send + Sync {
         false
     }
 
-    /// Whether it answers by itself within the time in which inputs must be answered: its callers then need no clock.
+    /// Whether it keeps to `answer_by` by itself: its callers then need no clock.
     fn keeps_time(&self) -> bool {
         false
     }

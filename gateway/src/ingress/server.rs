@@ -84,13 +84,13 @@ pub async fn serve<H, F>(
             }
         };
         let _ = stream.set_nodelay(true);
-        // Bound to this runtime so far.
-        let Ok(stream) = stream.into_std() else { continue };
         // Tokens of its own: one that all share has one lock, which every connection would take at every step.
         let (builder, stopping, handler) = (builder.clone(), stopping.child_token(), handler.clone());
         let serving = async move {
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                connection(stream, peer, builder, limits, stopping, handler).await;
+            // Bound to the accepting runtime so far.
+            match stream.into_std().and_then(TcpStream::from_std) {
+                Ok(stream) => connection(stream, peer, builder, limits, stopping, handler).await,
+                Err(error) => tracing::warn!(%error, "a connection cannot be given to its thread; it is closed"),
             }
             drop(permit);
         };

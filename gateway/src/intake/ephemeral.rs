@@ -130,7 +130,7 @@ async fn deliver(instance: &Instance, push: &PushLine, batch: &mut [UnderWay]) -
     loop {
         let with_records = batch.iter().filter(|one| !one.prepared.records.is_empty());
         let parcels: Vec<_> =
-            with_records.map(|one| parcel(instance, &mut one.prepared.clone(), one.raw.received_at)).collect();
+            with_records.map(|one| parcel(instance, &mut one.prepared.clone(), one.raw.received_at, None)).collect();
         if parcels.is_empty() {
             return Safe::OnKafka;
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_sdk::{Outcome, Parsed, RawEvent, Timestamp};
+use tokio::time::Instant;
 
 use super::settle::{Delivered, fate, refused, settle_delivered};
 use super::shares::{Pool, Taken};
@@ -43,22 +44,26 @@ impl NotSafe {
     }
 }
 
-/// When an input has to be answered. A timer is set only where something is really waited for.
+/// When an input was accepted, and when it has to be answered.
 #[derive(Clone, Copy)]
 struct Limit {
-    /// When it was accepted.
     began: Moment,
     deadline: Duration,
 }
 
 impl Limit {
-    fn after(began: Moment, deadline: Duration) -> Self {
-        Self { began, deadline }
+    fn answer_by(&self) -> Instant {
+        (self.began.instant + self.deadline).into()
     }
 
+    /// Sets a timer only where something is really waited for.
     async fn of<T>(&self, doing: impl Future<Output = T> + Unpin) -> Result<T, NotSafe> {
         let late = |_| NotSafe { why: Returned::Deadline, reason: format!("not confirmed within {:?}", self.deadline) };
-        tokio::time::timeout_at((self.began.instant + self.deadline).into(), doing).await.map_err(late)
+        tokio::time::timeout_at(self.answer_by(), doing).await.map_err(late)
+    }
+
+    fn parcel<'a>(&self, instance: &'a Instance, prepared: &mut Prepared) -> Parcel<'a> {
+        parcel(instance, prepared, self.began.at, Some(self.answer_by()))
     }
 }
 
@@ -78,10 +83,10 @@ impl PushLine {
         deadline: Duration,
         accounts: Option<&Pool>,
     ) -> Outcome {
-        let moment = Moment::now();
-        let in_flight = instance.counters.accept_at(moment.instant);
+        let limit = Limit { began: Moment::now(), deadline };
+        let in_flight = instance.counters.accept_at(limit.began.instant);
         // In its place before it is handed on: it is large, and would be copied.
-        let delivering = std::pin::pin!(self.deliver(instance, raw, Limit::after(moment, deadline), accounts));
+        let delivering = std::pin::pin!(self.deliver(instance, raw, limit, accounts));
         match delivering.await {
             Ok(delivered) => settle_delivered(instance, in_flight, delivered),
             Err(NotSafe { why, reason }) => {
@@ -160,7 +165,7 @@ impl PushLine {
     ) -> Result<Sent, NotSafe> {
         let events = records.iter().filter(|record| record.topic == TopicRole::Events).count();
         prepared.records = records;
-        let mut parcel = parcel(instance, prepared, limit.began.at);
+        let mut parcel = limit.parcel(instance, prepared);
         if let Fate::Published { events: counted } = &mut parcel.fate {
             *counted = events;
         }
@@ -169,7 +174,7 @@ impl PushLine {
         match delivered {
             Ok(safe) => Ok(Sent::Taken(safe)),
             Err(PublishError::Refused { reason, .. }) => {
-                let letter = limit.of(Box::pin(self.refused(instance, raw, &reason))).await?;
+                let letter = limit.of(Box::pin(self.refused(instance, raw, limit, &reason))).await?;
                 letter.map(|(prepared, safe)| Sent::Letter(prepared, safe))
             }
             Err(error) => Err(NotSafe::kafka(error)),
@@ -191,10 +196,16 @@ impl PushLine {
 
     /// Kafka will never take one of the records: the whole input becomes a dead letter. Records of it that were taken
     /// before stay; a replay of the letter gives the same ids.
-    async fn refused(&self, instance: &Instance, raw: &RawEvent, reason: &str) -> Result<(Prepared, Safe), NotSafe> {
+    async fn refused(
+        &self,
+        instance: &Instance,
+        raw: &RawEvent,
+        limit: Limit,
+        reason: &str,
+    ) -> Result<(Prepared, Safe), NotSafe> {
         let letter = |record| {
             let mut prepared = Prepared { records: vec![record], ..refused() };
-            let parcel = parcel(instance, &mut prepared, crate::clock::now());
+            let parcel = limit.parcel(instance, &mut prepared);
             async move { self.publisher.deliver(vec![parcel]).await.map(|safe| (prepared, safe)) }
         };
         match letter(self.line.refused_letter(instance, raw, reason).await).await {
@@ -212,12 +223,18 @@ fn land(claim: Claim<'_>, spooled: bool) -> Joined {
 }
 
 /// Hands an input's records over to a publisher.
-pub(super) fn parcel<'a>(instance: &'a Instance, prepared: &mut Prepared, accepted_at: Timestamp) -> Parcel<'a> {
+pub(super) fn parcel<'a>(
+    instance: &'a Instance,
+    prepared: &mut Prepared,
+    accepted_at: Timestamp,
+    answer_by: Option<Instant>,
+) -> Parcel<'a> {
     Parcel {
         fate: fate(prepared),
         records: std::mem::take(&mut prepared.records),
         blobs: std::mem::take(&mut prepared.blobs),
         accepted_at,
+        answer_by,
         counters: &instance.counters,
     }
 }

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use connector_sdk::key::sha256_hex;
-use connector_sdk::{Cursor, History, IntakeError, Io, RawEvent, Reach, StreamId, Timestamp};
+use connector_sdk::{Cursor, History, Io, RawEvent, Reach, StreamId, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::backfill::{READ_ITEMS, asking, no_history};
+use super::backfill::{READ_ITEMS, asking, no_history, read};
 use super::published::Published;
 use super::{Job, JobError};
 use crate::delivery::replay::list_cursors;
@@ -202,11 +202,7 @@ impl Auditing<'_> {
     }
 
     async fn read(&mut self, names: &[String]) -> Result<(), JobError> {
-        let (history, stream, io) = (&mut *self.history, &self.found.stream, self.io);
-        let what = format!("items of {stream}");
-        let read =
-            asking(&what, self.stop, async || -> Result<_, IntakeError> { history.read(stream, names, io).await });
-        let read = read.await?;
+        let read = read(self.history, &self.found.stream, names, self.io, self.stop).await?;
         self.found.gone += (names.len().saturating_sub(read.len())) as u64;
         for item in read {
             match &item.raw {

@@ -139,22 +139,27 @@ struct Kept<'a> {
     stop: CancellationToken,
 }
 
-impl Kept<'_> {
-    /// Reads the next items, one by one where several at once do not come.
-    async fn read(&mut self, names: &[String]) -> Result<Vec<Listed>, JobError> {
-        let (history, stream, io) = (&mut *self.history, &self.stream, &self.io);
-        if let Ok(read) = history.read(stream, names, io).await {
-            return Ok(read);
-        }
-        let mut all = Vec::new();
-        for name in names {
-            let one = std::slice::from_ref(name);
-            let what = format!("item {name} of {stream}");
-            all.extend(asking(&what, &self.stop, async || history.read(stream, one, io).await).await?);
-        }
-        Ok(all)
+/// Reads items, one by one where several at once do not come.
+pub(super) async fn read(
+    history: &mut dyn History,
+    stream: &StreamId,
+    names: &[String],
+    io: &Io,
+    stop: &CancellationToken,
+) -> Result<Vec<Listed>, JobError> {
+    if let Ok(read) = history.read(stream, names, io).await {
+        return Ok(read);
     }
+    let mut all = Vec::new();
+    for name in names {
+        let one = std::slice::from_ref(name);
+        let what = format!("item {name} of {stream}");
+        all.extend(asking(&what, stop, async || history.read(stream, one, io).await).await?);
+    }
+    Ok(all)
+}
 
+impl Kept<'_> {
     async fn list(&mut self) -> Result<(), JobError> {
         let (history, stream, reach, io) = (&mut *self.history, &self.stream, &self.reach, &self.io);
         let what = format!("what {stream} holds");
@@ -207,7 +212,7 @@ impl Supply for Kept<'_> {
                 self.at_hand = some.into();
             } else {
                 let names: Vec<String> = some.into_iter().map(|item| item.name).collect();
-                self.at_hand = self.read(&names).await?.into();
+                self.at_hand = read(self.history, &self.stream, &names, &self.io, &self.stop).await?.into();
             }
         }
     }

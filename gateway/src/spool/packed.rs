@@ -50,7 +50,7 @@ pub(super) struct Head {
 
 impl Packed {
     pub fn input(parcel: Parcel<'_>) -> Self {
-        let Parcel { records, blobs, accepted_at, fate, counters } = parcel;
+        let Parcel { records, blobs, accepted_at, answer_by: _, fate, counters } = parcel;
         let (name, events) = fate_columns(fate);
         Self::new(counters.instance().to_owned(), accepted_at, (name, events), &records, blobs, Some(counters.clone()))
     }

@@ -1,5 +1,5 @@
-//! How long inputs wait for Kafka: all of them together, so that none needs a clock or a place in a list of its own. Two
-//! timers and a notice for each input were a tenth of its cost.
+//! How long inputs wait for Kafka: all of them in one list, looked at now and then. A timer and a notice for each input stand
+//! in lists too, and have to be found in them again when it is confirmed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -31,9 +31,7 @@ pub struct SpoolPublisher {
     lane: Arc<dyn Lane>,
     spool: Spool,
     seen: Arc<Seen>,
-    /// When inputs must be answered.
-    deadline: Duration,
-    /// How long they wait for Kafka.
+    /// How long inputs wait for Kafka.
     patience: Duration,
     waiting: Patience,
 }
@@ -52,7 +50,7 @@ impl SpoolPublisher {
     pub fn new(lane: Arc<dyn Lane>, spool: Spool, seen: Arc<Seen>, deadline: Duration) -> Self {
         let patience = deadline * KAFKA_SHARE.0 / KAFKA_SHARE.1;
         let waiting = Patience::new(lane.clone());
-        Self { lane, spool, seen, deadline, patience, waiting }
+        Self { lane, spool, seen, patience, waiting }
     }
 
     /// From now on nobody waits for Kafka: what it does not confirm at once goes into the spool.
@@ -137,11 +135,18 @@ impl SpoolPublisher {
         }
     }
 
-    async fn append(&self, entries: Vec<Packed>, firsts: Vec<Sent>, until: Instant) -> Result<Safe, PublishError> {
-        let appended = tokio::time::timeout_at(until, self.spool.append(entries, firsts)).await;
-        let Ok(appended) = appended else {
-            let reason = format!("nor is it in the spool within {:?}", self.deadline);
-            return Err(PublishError::Unavailable(reason));
+    async fn append(
+        &self,
+        entries: Vec<Packed>,
+        firsts: Vec<Sent>,
+        answer_by: Option<Instant>,
+    ) -> Result<Safe, PublishError> {
+        let appending = self.spool.append(entries, firsts);
+        let appended = match answer_by {
+            None => appending.await,
+            Some(answer_by) => tokio::time::timeout_at(answer_by, appending).await.map_err(|_| {
+                PublishError::Unavailable("nor is it in the spool in time; is the disk of data_dir slow?".to_owned())
+            })?,
         };
         match appended {
             Ok(receipt) => Ok(Safe::Spooled(receipt)),
@@ -166,7 +171,7 @@ impl Publisher for SpoolPublisher {
                 Live::Open(sent) => firsts = sent,
             }
         }
-        self.append(vec![Packed::records(&records, now())], firsts, began + self.deadline).await.map(Safe::claim)
+        self.append(vec![Packed::records(&records, now())], firsts, None).await.map(Safe::claim)
     }
 
     async fn deliver(&self, parcels: Vec<Parcel<'_>>) -> Result<Safe, PublishError> {
@@ -183,7 +188,8 @@ impl Publisher for SpoolPublisher {
                 Live::Open(sent) => firsts = sent,
             }
         }
-        self.append(parcels.into_iter().map(Packed::input).collect(), firsts, began + self.deadline).await
+        let answer_by = parcels.iter().filter_map(|parcel| parcel.answer_by).min();
+        self.append(parcels.into_iter().map(Packed::input).collect(), firsts, answer_by).await
     }
 
     fn takes_blobs(&self) -> bool {

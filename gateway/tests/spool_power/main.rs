@@ -123,6 +123,7 @@ async fn live_through(dir: &Path, blobs: &Path) {
                     records: vec![record],
                     blobs: Vec::new(),
                     accepted_at: inlet::clock::now(),
+                    answer_by: None,
                     fate: Fate::Published { events: 1 },
                     counters: &counters,
                 };

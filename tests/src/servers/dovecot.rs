@@ -129,6 +129,19 @@ impl Dovecot {
         Ok(count)
     }
 
+    /// The files of a folder's mails, in the order of their names.
+    pub fn files(&self, user: &str, folder: &str) -> Result<Vec<PathBuf>> {
+        let maildir = self.maildir(user, folder)?;
+        let mut files = Vec::new();
+        for part in ["new", "cur"] {
+            for entry in fs::read_dir(maildir.join(part))? {
+                files.push(entry?.path());
+            }
+        }
+        files.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        Ok(files)
+    }
+
     /// Delivers one mail by LMTP, as a mail transfer agent does.
     pub fn deliver(&self, recipient: &str, mail: &[u8]) -> Result<()> {
         mail::lmtp_deliver(self.lmtp_port, "sender@example.test", recipient, mail)

@@ -199,3 +199,32 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     });
     assert!(waited.await.is_ok(), "waited {LIMIT:?} for {what}");
 }
+
+/// Runs a session again and again, as the driver does, until the condition holds.
+pub async fn drive(options: &Value, host: &Arc<Host>, what: &str, mut holds: impl FnMut() -> bool) -> usize {
+    let mut intakes = build(options).intakes;
+    let Some(Intake::Session(session)) = intakes.pop() else { panic!("no session") };
+    let session: Arc<tokio::sync::Mutex<Box<dyn Session>>> = Arc::new(tokio::sync::Mutex::new(session));
+    let mut runs = 0;
+    let mut current: Option<Running> = None;
+    until(what, || {
+        if current.as_ref().is_none_or(Running::has_ended) {
+            runs += 1;
+            let again = Again(session.clone());
+            current = Some(run(Box::new(again), host, Start::Beginning, no_io()));
+        }
+        holds()
+    })
+    .await;
+    runs
+}
+
+/// The same session over several runs: it remembers what broke its connections.
+struct Again(Arc<tokio::sync::Mutex<Box<dyn Session>>>);
+
+#[connector_sdk::async_trait]
+impl Session for Again {
+    async fn run(&mut self, cx: connector_sdk::SessionCx) -> Result<(), IntakeError> {
+        self.0.lock().await.run(cx).await
+    }
+}

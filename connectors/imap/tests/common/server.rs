@@ -25,6 +25,8 @@ pub struct Faults {
     pub withheld: BTreeMap<u32, usize>,
     /// Answers to the FETCH of a withheld mail; OK where nothing is said.
     pub withheld_with: Option<String>,
+    /// Every FETCH of mails fails, as with a store that is away.
+    pub store_away: bool,
     /// Answers of one FETCH come last first, with other people's flag changes in between.
     pub disordered: bool,
     /// Sizes are announced so.
@@ -196,6 +198,9 @@ fn uid_command(mailbox: &mut Mailbox, command: &str, tag: &str) -> Option<Vec<u8
     let Mailbox { mails, faults, removed, .. } = mailbox;
     if wants_body && let Some(text) = &faults.throttle {
         return Some(format!("{tag} NO {text}\r\n").into_bytes());
+    }
+    if wants_body && faults.store_away {
+        return Some(format!("{tag} NO [SERVERBUG] Internal error occurred\r\n").into_bytes());
     }
     let mut answers = Vec::new();
     let mut done = "OK done".to_owned();

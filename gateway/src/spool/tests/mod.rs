@@ -97,6 +97,7 @@ impl World {
             records: vec![record(key, text)],
             blobs: Vec::new(),
             accepted_at: crate::clock::now(),
+            answer_by: None,
             fate: Fate::Published { events: 1 },
             counters: &self.counters,
         }
